@@ -1,0 +1,104 @@
+"""Models speak pixels: networks, losses, and the classes that people train."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rasterloom.models.build import build as build
+    from rasterloom.models.contract import (
+        ClassInfo as ClassInfo,
+        ModelSpec as ModelSpec,
+        Normalization as Normalization,
+        Task as Task,
+    )
+    from rasterloom.models.errors import (
+        ClusterError as ClusterError,
+        CrsError as CrsError,
+        LabelError as LabelError,
+        MissingExtraError as MissingExtraError,
+        MissingInputError as MissingInputError,
+        ModelMismatchError as ModelMismatchError,
+        OutputError as OutputError,
+        OutputExistsError as OutputExistsError,
+        PackageError as PackageError,
+        PretrainedError as PretrainedError,
+        RasterError as RasterError,
+        RasterloomError as RasterloomError,
+        ReadError as ReadError,
+        RunInterrupted as RunInterrupted,
+        SettingError as SettingError,
+        StoreError as StoreError,
+        TooManyFailures as TooManyFailures,
+    )
+    from rasterloom.models.history import EpochRow as EpochRow, History as History
+    from rasterloom.models.imagery import ImageryModel as ImageryModel
+    from rasterloom.models.pixels.unet import UnetClassifier as UnetClassifier
+
+_PUBLIC = {
+    "UnetClassifier": "rasterloom.models.pixels.unet",
+    "ImageryModel": "rasterloom.models.imagery",
+    "build": "rasterloom.models.build",
+    "ClassInfo": "rasterloom.models.contract",
+    "ModelSpec": "rasterloom.models.contract",
+    "Normalization": "rasterloom.models.contract",
+    "Task": "rasterloom.models.contract",
+    "History": "rasterloom.models.history",
+    "EpochRow": "rasterloom.models.history",
+    "RasterloomError": "rasterloom.models.errors",
+    "SettingError": "rasterloom.models.errors",
+    "MissingInputError": "rasterloom.models.errors",
+    "RasterError": "rasterloom.models.errors",
+    "CrsError": "rasterloom.models.errors",
+    "ReadError": "rasterloom.models.errors",
+    "LabelError": "rasterloom.models.errors",
+    "StoreError": "rasterloom.models.errors",
+    "PackageError": "rasterloom.models.errors",
+    "ModelMismatchError": "rasterloom.models.errors",
+    "OutputExistsError": "rasterloom.models.errors",
+    "OutputError": "rasterloom.models.errors",
+    "MissingExtraError": "rasterloom.models.errors",
+    "PretrainedError": "rasterloom.models.errors",
+    "ClusterError": "rasterloom.models.errors",
+    "TooManyFailures": "rasterloom.models.errors",
+    "RunInterrupted": "rasterloom.models.errors",
+}
+"""Every public name and the module that holds it. Modules load when a name is first used."""
+
+__all__ = [
+    "UnetClassifier",
+    "ImageryModel",
+    "build",
+    "ClassInfo",
+    "ModelSpec",
+    "Normalization",
+    "Task",
+    "History",
+    "EpochRow",
+    "RasterloomError",
+    "SettingError",
+    "MissingInputError",
+    "RasterError",
+    "CrsError",
+    "ReadError",
+    "LabelError",
+    "StoreError",
+    "PackageError",
+    "ModelMismatchError",
+    "OutputExistsError",
+    "OutputError",
+    "MissingExtraError",
+    "PretrainedError",
+    "ClusterError",
+    "TooManyFailures",
+    "RunInterrupted",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,61 @@
+"""The pipeline speaks coordinates: rasters in, chips, training, inference, rasters out."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rasterloom.pipeline.chips.export import export_training_data as export_training_data
+    from rasterloom.pipeline.datasets.data import ImageryData as ImageryData
+    from rasterloom.pipeline.datasets.prepare import prepare_data as prepare_data
+    from rasterloom.pipeline.demo.run import run_demo as run_demo
+    from rasterloom.pipeline.inference.estimate import Estimate as Estimate
+    from rasterloom.pipeline.inference.pixels import classify_pixels as classify_pixels
+    from rasterloom.pipeline.landscape.write import generate_landscape as generate_landscape
+    from rasterloom.pipeline.metrics.pixels import Confusion as Confusion
+    from rasterloom.pipeline.packages.load import build_model as build_model, load_package as load_package
+    from rasterloom.pipeline.packages.save import save_package as save_package
+    from rasterloom.pipeline.rasters.open import open_raster as open_raster
+    from rasterloom.pipeline.reports.accuracy import assess_pixels as assess_pixels
+
+_PUBLIC = {
+    "open_raster": "rasterloom.pipeline.rasters.open",
+    "export_training_data": "rasterloom.pipeline.chips.export",
+    "prepare_data": "rasterloom.pipeline.datasets.prepare",
+    "ImageryData": "rasterloom.pipeline.datasets.data",
+    "classify_pixels": "rasterloom.pipeline.inference.pixels",
+    "Estimate": "rasterloom.pipeline.inference.estimate",
+    "assess_pixels": "rasterloom.pipeline.reports.accuracy",
+    "Confusion": "rasterloom.pipeline.metrics.pixels",
+    "save_package": "rasterloom.pipeline.packages.save",
+    "load_package": "rasterloom.pipeline.packages.load",
+    "build_model": "rasterloom.pipeline.packages.load",
+    "generate_landscape": "rasterloom.pipeline.landscape.write",
+    "run_demo": "rasterloom.pipeline.demo.run",
+}
+"""Every public name and the module that holds it. Modules load when a name is first used."""
+
+__all__ = [
+    "open_raster",
+    "export_training_data",
+    "prepare_data",
+    "ImageryData",
+    "classify_pixels",
+    "Estimate",
+    "assess_pixels",
+    "Confusion",
+    "save_package",
+    "load_package",
+    "build_model",
+    "generate_landscape",
+    "run_demo",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
