@@ -1,0 +1,1 @@
+"""Features and what they say about pixels."""
