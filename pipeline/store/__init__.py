@@ -1,0 +1,1 @@
+"""The Zarr chip store: the only room that knows its layout."""
