@@ -1,0 +1,67 @@
+"""The process of a local cluster: a scheduler, its workers, and a watch on the process that wants them.
+
+It is started by ``rasterloom.cluster.start`` and is no part of the program that uses the cluster, so a worker
+never imports that program's main script: scripts need no ``if __name__ == "__main__"`` guard, and notebooks,
+the command line and scripts all start workers the same way. Settings come as one line of JSON on standard
+input; the address goes back through a pipe. When standard input ends, however its other end died, the cluster
+is closed.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from typing import Any
+
+import dask
+from distributed import LocalCluster
+
+BOOT = (
+    "import json, sys; settings = json.loads(sys.stdin.readline()); sys.path[:] = settings['path']; "
+    "from rasterloom.cluster.hub import main; main(settings)"
+)
+"""What ``python -c`` runs. The caller's module path comes first: workers find what the caller can import."""
+
+
+def main(settings: dict[str, Any]) -> None:
+    """Serve one cluster until standard input ends or the cluster is shut down."""
+    asyncio.run(_serve(settings))
+
+
+async def _serve(settings: dict[str, Any]) -> None:
+    dask.config.set(settings["config"])
+    cluster = await LocalCluster(
+        asynchronous=True,
+        host="127.0.0.1",
+        silence_logs=False,  # by the environment, which reaches the workers too
+        **settings["cluster"],
+    )
+    answer = {"address": cluster.scheduler_address, "dashboard": cluster.dashboard_link}
+    with os.fdopen(settings["answer"], "w", encoding="utf-8") as pipe:
+        pipe.write(json.dumps(answer) + "\n")
+    if await _until_unwanted(cluster):
+        await cluster.close()
+        return
+    # Closing a cluster whose scheduler has gone waits for answers that never come, so only workers are
+    # closed.
+    closing = [asyncio.ensure_future(nanny.close(timeout=1)) for nanny in cluster.workers.values()]
+    if closing:
+        await asyncio.wait(closing, timeout=5)
+
+
+async def _until_unwanted(cluster: LocalCluster) -> bool:
+    """Wait for the end of standard input (True) or of the scheduler (False)."""
+    gone = asyncio.Event()
+
+    def look() -> None:
+        if not os.read(sys.stdin.fileno(), 4096):
+            gone.set()
+
+    loop = asyncio.get_running_loop()
+    loop.add_reader(sys.stdin.fileno(), look)
+    waits = [asyncio.ensure_future(gone.wait()), asyncio.ensure_future(cluster.scheduler.finished())]
+    _, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    loop.remove_reader(sys.stdin.fileno())
+    for task in pending:
+        task.cancel()
+    return gone.is_set()

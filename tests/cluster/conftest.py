@@ -1,0 +1,13 @@
+from collections.abc import Iterator
+
+import pytest
+from distributed import Client
+
+from rasterloom.cluster.start import connect
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[Client]:
+    """A cluster of two worker processes."""
+    with connect(n_workers=2) as client:
+        yield client
