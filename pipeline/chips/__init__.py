@@ -1,0 +1,1 @@
+"""From a raster and labels to training chips."""

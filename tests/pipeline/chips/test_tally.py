@@ -1,0 +1,27 @@
+import numpy as np
+import pytest
+
+from rasterloom.pipeline.chips.tally import BandTally
+from rasterloom.pipeline.rasters.statistics import BandStats
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "int32", "float32"])
+def test_a_tally_agrees_with_statistics_of_all_pixels_at_once(dtype):
+    generator = np.random.default_rng(0)
+    pixels = generator.integers(-100 if dtype[0] in "if" else 0, 120, (5, 3, 20, 30)).astype(dtype)
+    valid = generator.random((5, 20, 30)) > 0.3
+    valid[1], valid[2] = False, True
+    tally = BandTally(3, dtype)
+    for chip in range(5):
+        tally.add(pixels[chip], valid[chip])
+    found, expected = tally.stats(), BandStats.of(pixels.swapaxes(0, 1), valid)
+    assert (found.count, found.minimum, found.maximum) == (expected.count, expected.minimum, expected.maximum)
+    assert np.allclose(found.mean, expected.mean)
+    assert np.allclose(found.m2, expected.m2)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_a_tally_of_nothing_is_empty(dtype):
+    tally = BandTally(2, dtype)
+    tally.add(np.ones((2, 4, 4), dtype), np.zeros((4, 4), bool))
+    assert tally.stats() == BandStats.empty(2)
