@@ -1,0 +1,1 @@
+"""Feature extractors: their names, and where their trained weights come from."""

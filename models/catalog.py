@@ -1,0 +1,65 @@
+"""The table of model classes: one row for each adapter, read without importing any of them."""
+
+import difflib
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+from rasterloom.models.contract import Task
+from rasterloom.models.errors import SettingError
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterRow:
+    """One model class."""
+
+    name: str
+    """Name of the class, which users, specs and packages call it by."""
+    task: Task
+    module: str
+    """Where the class stands."""
+    model_type: str
+    """``ModelType`` of its packages."""
+    configuration: str
+    """``ModelConfiguration`` of its packages."""
+    inference_function: str
+    """``InferenceFunction`` of packages that hold an inference script."""
+
+    def load(self) -> type[Any]:
+        """The class itself; imports torch."""
+        found: type[Any] = getattr(importlib.import_module(self.module), self.name)
+        return found
+
+
+CATALOG = (
+    AdapterRow(
+        name="UnetClassifier",
+        task=Task.PIXELS,
+        module="rasterloom.models.pixels.unet",
+        model_type="ImageClassification",
+        configuration="_unet",
+        inference_function="ArcGISImageClassifier.py",
+    ),
+)
+"""In the order the documentation shows them."""
+
+
+def model_names(task: Task | None = None) -> list[str]:
+    """Names of all model classes, or of those for one task."""
+    return [row.name for row in CATALOG if task is None or row.task == task]
+
+
+def find_adapter(name: str) -> AdapterRow:
+    """The row of a model class.
+
+    Raises
+    ------
+    SettingError
+        If there is none; the message lists the known names.
+    """
+    rows = {row.name: row for row in CATALOG}
+    if name not in rows:
+        close = difflib.get_close_matches(str(name), rows, n=1)
+        meant = f"Did you mean {close[0]}? " if close else ""
+        raise SettingError(f"model {name!r} is not known. {meant}Known are {', '.join(rows)}.")
+    return rows[name]

@@ -1,0 +1,1 @@
+"""Plain networks: what they compute, not how they are trained."""

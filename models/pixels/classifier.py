@@ -1,0 +1,178 @@
+"""What all models share that give every pixel a class."""
+
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from rasterloom.models.errors import SettingError
+from rasterloom.models.imagery import ImageryModel
+from rasterloom.models.losses.pixels import PixelLoss, PixelLossSettings, balanced_weights
+from rasterloom.models.services import service
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+class PixelScores(Protocol):
+    """Counts of true against predicted classes, as the evaluating service returns them."""
+
+    @property
+    def accuracy(self) -> float: ...
+    def iou(self) -> dict[int, float]: ...
+    def precision(self) -> dict[int, float]: ...
+    def recall(self) -> dict[int, float]: ...
+    def f1(self) -> dict[int, float]: ...
+    def mean_iou(self, ignore: Iterable[int] = ()) -> float: ...
+
+
+class PixelClassifier(ImageryModel):
+    """A model that gives every pixel a class; an adapter adds the network."""
+
+    dataset_types: ClassVar[tuple[str, ...]] = ("Classified_Tiles",)
+    _loss: PixelLoss | None = None
+
+    @property
+    @abstractmethod
+    def loss_settings(self) -> PixelLossSettings:
+        """What training makes small."""
+
+    def loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """The loss as the settings have it.
+
+        Parameters
+        ----------
+        logits
+            (N, K, H, W), one channel for each of ``spec.output_values``.
+        target
+            (N, H, W) int64 positions among the outputs, 0..K-1; negative ones count for nothing. With mixup
+            the caller blends the losses of the two targets as it blended the images.
+
+        Raises
+        ------
+        SettingError
+            If the classes are to be balanced and the model has no data to count them in.
+        """
+        if self._loss is None:
+            self._loss = self._build_loss()
+        return self._loss.to(logits.device)(logits, target)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Softmax over the classes that are not ignored, (N, K, H, W) in 0..1; ignored ones have 0."""
+        ignored = self._ignored_positions
+        if ignored:
+            hidden = torch.zeros(logits.shape[1], dtype=torch.bool, device=logits.device)
+            hidden[ignored] = True
+            logits = logits.masked_fill(hidden.view(1, -1, 1, 1), -torch.inf)
+        return logits.softmax(dim=1)
+
+    @property
+    def ignored_values(self) -> tuple[int, ...]:
+        """Class values that are neither learnt nor predicted."""
+        return self.loss_settings.ignore_classes
+
+    @property
+    def unscored_values(self) -> tuple[int, ...]:
+        """Class values that means over classes leave out: the ignored ones, and 0 where it is no class."""
+        named = {info.value for info in self.spec.classes}
+        return tuple(v for v in self.spec.output_values if v in self.ignored_values or v not in named)
+
+    @property
+    def available_metrics(self) -> list[str]:
+        """Columns of the training table that ``fit(monitor=...)`` can watch."""
+        return ["valid_loss", "accuracy", "miou", "dice"]
+
+    def accuracy(self) -> float:
+        """Share of the validation set's pixels that get their class, 0..1."""
+        return float(self._scores().accuracy)
+
+    def mIOU(self, mean: bool = False, show_progress: bool = True) -> dict[str, float] | float:  # noqa: N802 the documented name
+        """Intersection over union on the validation set.
+
+        Parameters
+        ----------
+        mean
+            The mean over the classes instead of a number for each. Background counts where it is a class.
+        show_progress
+            Show a progress bar.
+
+        Returns
+        -------
+        dict or float
+            By class name, 0..1; nan for a class that is neither labelled nor predicted.
+        """
+        scores = self._scores(show_progress=show_progress)
+        if mean:
+            return float(scores.mean_iou(ignore=self.unscored_values))
+        return self._by_name(scores.iou(), self.unscored_values)
+
+    def per_class_metrics(self, ignore_classes: Sequence[int] = ()) -> "DataFrame":
+        """Precision, recall and F1 of each class on the validation set.
+
+        Parameters
+        ----------
+        ignore_classes
+            Class values to leave out, beyond those the model ignores.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One column for each class name; rows ``precision``, ``recall``, ``f1``.
+        """
+        from pandas import DataFrame  # takes longer to import than the rest of this file
+
+        unknown = sorted(set(ignore_classes) - set(self.spec.output_values))
+        if unknown:
+            raise SettingError(
+                f"ignore_classes={unknown} are no classes: the values are {self.spec.output_values}."
+            )
+        return DataFrame(self._table(self._scores(), {*ignore_classes, *self.unscored_values})).T
+
+    def package_facts(self, *, compute_metrics: bool) -> dict[str, Any]:
+        """Ignored outputs and, on request, the figures on the validation set."""
+        facts: dict[str, Any] = {"ignore_mapped_class": self._ignored_positions}
+        if compute_metrics and self.data is not None:
+            scores = self._scores(show_progress=False)
+            facts["accuracy"] = float(scores.accuracy)
+            facts["per_class_metrics"] = self._table(scores, set(self.unscored_values))
+        return facts
+
+    @property
+    def _ignored_positions(self) -> list[int]:
+        return [p for p, value in enumerate(self.spec.output_values) if value in self.ignored_values]
+
+    def _build_loss(self) -> PixelLoss:
+        settings, values = self.loss_settings, self.spec.output_values
+        weights = None
+        if settings.class_balancing:
+            data = self._data_for("class_balancing")
+            weights = balanced_weights(data.class_pixels, values, settings.ignore_classes)
+        return PixelLoss(
+            outputs=len(values), ignored=self._ignored_positions, settings=settings, weights=weights
+        )
+
+    def _check_ignored(self) -> None:
+        values = self.spec.output_values
+        unknown = [v for v in self.ignored_values if v not in values]
+        if unknown:
+            raise SettingError(f"ignore_classes={unknown} are no classes: the values are {list(values)}.")
+        if len(values) - len(self.ignored_values) < 2:
+            raise SettingError(
+                f"ignore_classes={list(self.ignored_values)} leaves fewer than two of the classes "
+                f"{list(values)}: there would be nothing to learn."
+            )
+
+    def _scores(self, *, show_progress: bool = True) -> PixelScores:
+        data = self._data_for("a figure on the validation set")
+        scores: PixelScores = service("evaluate")(self, data, show_progress=show_progress)
+        return scores
+
+    def _by_name(self, figures: Mapping[int, float], hidden: Iterable[int]) -> dict[str, float]:
+        left_out = set(hidden)
+        return {c.name: float(figures[c.value]) for c in self.output_classes if c.value not in left_out}
+
+    def _table(self, scores: PixelScores, hidden: set[int]) -> dict[str, dict[str, float]]:
+        figures = {"precision": scores.precision(), "recall": scores.recall(), "f1": scores.f1()}
+        return {name: self._by_name(values, hidden) for name, values in figures.items()}

@@ -1,0 +1,55 @@
+"""The pipeline's work behind a model's verbs, found by name and imported when first used.
+
+``models`` may not import ``pipeline``, yet ``UnetClassifier(data).fit()`` reads chips and writes files. Each
+verb names the service it needs; the table says which function of the pipeline does it. Nothing is imported
+before the verb is called, so a network can be built and run without the pipeline.
+"""
+
+import importlib
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from rasterloom.models.errors import SettingError
+
+SERVICES: Mapping[str, str] = MappingProxyType(
+    {
+        "fit": "rasterloom.pipeline.training.fit:fit",
+        "find_rate": "rasterloom.pipeline.training.rates:find_rate",
+        "evaluate": "rasterloom.pipeline.training.evaluate:evaluate",
+        "plot_losses": "rasterloom.pipeline.training.pictures:plot_losses",
+        "plot_rates": "rasterloom.pipeline.training.pictures:plot_rates",
+        "show_results": "rasterloom.pipeline.training.pictures:show_results",
+        "save": "rasterloom.pipeline.packages.save:save_package",
+        "load": "rasterloom.pipeline.packages.load:load_package",
+        "build": "rasterloom.pipeline.packages.load:build_model",
+    }
+)
+"""Service name to ``module:function``.
+
+========== ============================================================================================
+fit        ``(model, data, *, epochs, lr, one_cycle, early_stopping, checkpoint, tensorboard, monitor,
+           **kwargs) -> History``; leaves the trained weights in ``model.network``
+find_rate  ``(model, data) -> RateCurve(rates, losses, best)``; leaves the weights as they were
+evaluate   ``(model, data, show_progress=True) -> Confusion`` over the validation set
+save       ``(model, name_or_path, *, overwrite, compute_metrics, save_inference_file) -> Path``
+load       ``(path) -> Package``
+build      ``(package) -> ImageryModel``
+plot_...   ``plot_losses(history)``, ``plot_rates(curve)``
+show_...   ``show_results(model, data, rows, **kwargs)``
+========== ============================================================================================
+"""
+
+
+def service(name: str) -> Callable[..., Any]:
+    """The function behind a service name.
+
+    Raises
+    ------
+    SettingError
+        If the table has no such name.
+    """
+    if name not in SERVICES:
+        raise SettingError(f"there is no service {name!r}: the table holds {', '.join(sorted(SERVICES))}.")
+    module, _, function = SERVICES[name].partition(":")
+    return getattr(importlib.import_module(module), function)

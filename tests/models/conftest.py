@@ -1,0 +1,46 @@
+"""Data for models that train nothing but must believe that they could."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rasterloom.models.contract import ModelSpec, Normalization
+from tests.support.models import pixel_spec
+
+
+@dataclass(frozen=True)
+class TinyData:
+    """What a model asks of prepared data, without chips."""
+
+    spec: ModelSpec
+    normalization: Normalization
+    working_dir: Path
+    class_pixels: Mapping[int, int] = field(default_factory=lambda: {0: 50, 1: 30, 2: 15, 7: 5})
+
+    def spec_for(self, model_name: str, parameters: Mapping[str, Any]) -> ModelSpec:
+        return replace(
+            self.spec, model=model_name, parameters=dict(parameters), normalization=self.normalization
+        )
+
+
+@pytest.fixture
+def make_data(tmp_path: Path) -> Callable[..., TinyData]:
+    def make(**changes: Any) -> TinyData:
+        spec = pixel_spec(**changes)
+        return TinyData(spec, spec.normalization, tmp_path)
+
+    return make
+
+
+@pytest.fixture
+def shape() -> dict[str, Any]:
+    """Settings of the smallest U-Net that is still one."""
+    return {
+        "backbone": "timm:test_resnet",
+        "pretrained": False,
+        "encoder_depth": 3,
+        "decoder_channels": [16, 16, 8],
+    }
