@@ -1,0 +1,1 @@
+"""Chips as batches for training: split, cropped, augmented and normalised."""
