@@ -1,0 +1,206 @@
+"""One step of training, of any imagery model, in Lightning's form."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule
+from torch import nn
+
+from rasterloom.models.errors import SettingError
+from rasterloom.models.history import EpochRow, History
+from rasterloom.models.imagery import ImageryModel
+from rasterloom.pipeline.datasets.batches import PixelBatch
+from rasterloom.pipeline.metrics.pixels import Confusion
+from rasterloom.pipeline.training.checkpoints import NOTES
+from rasterloom.pipeline.training.evaluate import count_batch
+
+_LOOK_EVERY = 20
+"""Batches between two looks at the loss on a GPU, where looking waits for the device."""
+_MIXUP_ALPHA = 0.4
+"""Of the beta distribution: most pairs are mixed little (fast.ai's value)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What makes two runs the same one."""
+
+    rates: tuple[float, ...]
+    """Highest rate of each group of layers, from the earliest to the latest."""
+    steps: int
+    """Steps of the whole run; the one-cycle schedule is stretched over them."""
+    one_cycle: bool
+    weight_decay: float
+    seed: int
+    output_values: tuple[int, ...]
+    """Class value of each network output."""
+    unscored: tuple[int, ...] = ()
+    """Class values that count in no mean."""
+
+    def to_json(self) -> dict[str, Any]:
+        """What a checkpoint remembers of it."""
+        return {
+            "rates": list(self.rates),
+            "steps": self.steps,
+            "one_cycle": self.one_cycle,
+            "seed": self.seed,
+        }
+
+
+@dataclass
+class _Mean:
+    """A running mean on the device."""
+
+    total: torch.Tensor | float = 0.0
+    count: int = 0
+
+    def add(self, value: torch.Tensor, weight: int) -> None:
+        self.total = self.total + value.detach().double() * weight
+        self.count += weight
+
+    def take(self) -> float:
+        """The mean; begins anew."""
+        mean = float(self.total) / self.count if self.count else float("nan")
+        self.total, self.count = 0.0, 0
+        return mean
+
+
+@dataclass
+class _Epoch:
+    """What an epoch has gathered so far."""
+
+    train: _Mean = field(default_factory=_Mean)
+    valid: _Mean = field(default_factory=_Mean)
+    counts: torch.Tensor | int = 0
+    began: float = 0.0
+
+
+class TrainingModule(LightningModule):
+    """Trains one model; ``history`` holds a row for each finished epoch."""
+
+    def __init__(
+        self, model: ImageryModel, plan: Plan, *, on_row: Callable[[EpochRow, bool], None], monitor: str
+    ):
+        """Take over a model.
+
+        Parameters
+        ----------
+        on_row
+            Called at the end of each epoch with its row and whether it is the best so far.
+        monitor
+            Column that decides which one is the best.
+        """
+        super().__init__()
+        self.network: nn.Module = model.network
+        self.history = History(learning_rate=max(plan.rates))
+        self._model, self._plan = model, plan
+        self._on_row, self._monitor = on_row, monitor
+        self._epoch = _Epoch()
+
+    def configure_optimizers(self) -> Any:
+        """AdamW; with one-cycle the rate and the momentum of each group rise and fall over the whole run."""
+        groups: list[dict[str, Any]] = []
+        for group, rate in zip(self._model.param_groups(), self._plan.rates, strict=True):
+            if moving := [p for p in group["params"] if p.requires_grad]:
+                groups.append({"params": moving, "lr": rate})
+        if not groups:
+            raise SettingError("every layer of the model is frozen: call unfreeze() before fit().")
+        optimizer = torch.optim.AdamW(groups, weight_decay=self._plan.weight_decay)
+        if not self._plan.one_cycle:
+            return optimizer
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, max_lr=[group["lr"] for group in groups], total_steps=self._plan.steps
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_epoch_start(self) -> None:
+        """Dropout and mixing draw from a state that depends on seed and epoch alone."""
+        torch.manual_seed(_epoch_seed(self._plan.seed, self.current_epoch))
+        self.trainer.train_dataloader.batch_sampler.set_epoch(self.current_epoch)
+        self._epoch = _Epoch(began=time.perf_counter())
+
+    def training_step(self, batch: PixelBatch, number: int) -> torch.Tensor:
+        """Loss of one batch."""
+        images, targets = batch
+        loss = self._mixed_loss(images, targets) if self._model.mixup else self._loss(images, targets)
+        if (loss.device.type == "cpu" or number % _LOOK_EVERY == 0) and not bool(torch.isfinite(loss)):
+            raise SettingError(self._not_a_number())
+        self._epoch.train.add(loss, len(images))
+        return loss
+
+    def validation_step(self, batch: PixelBatch, number: int) -> None:
+        """Count one batch of the validation set."""
+        images, targets = batch
+        logits = self.network(images).float()
+        self._epoch.valid.add(self._model.loss(logits, targets), len(images))
+        positions = self._model.probabilities(logits).argmax(dim=1)
+        self._epoch.counts = self._epoch.counts + count_batch(
+            positions, targets, len(self._plan.output_values)
+        )
+
+    def on_train_epoch_end(self) -> None:
+        """Lightning calls it after validation: the row is complete."""
+        epoch = self._epoch
+        row = EpochRow(
+            epoch=self.current_epoch + 1,
+            train_loss=epoch.train.take(),
+            valid_loss=epoch.valid.take(),
+            metrics=self._metrics(epoch.counts),
+            seconds=time.perf_counter() - epoch.began,
+        )
+        if not np.isfinite(row.train_loss):
+            raise SettingError(self._not_a_number())
+        self.history = History((*self.history.rows, row), self.history.learning_rate)
+        figures = {"train_loss": row.train_loss, "valid_loss": row.valid_loss, **row.metrics}
+        for name, value in figures.items():
+            self.log(name, value)
+        self._on_row(row, self.history.best(self._monitor) is row)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put the training table and the plan beside the weights."""
+        checkpoint[NOTES] = {"history": self.history.to_json(), "plan": self._plan.to_json()}
+
+    def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
+        """Go on with the table of the checkpoint."""
+        self.history = History.from_json(checkpoint[NOTES]["history"])
+
+    def _loss(self, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        # Half precision ends at the logits: the losses sum over many pixels.
+        return self._model.loss(self.network(images).float(), targets)
+
+    def _mixed_loss(self, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        share = float(torch.distributions.Beta(_MIXUP_ALPHA, _MIXUP_ALPHA).sample())
+        other = torch.randperm(len(images)).to(images.device)
+        logits = self.network(images.lerp(images[other], 1 - share)).float()
+        ours, theirs = self._model.loss(logits, targets), self._model.loss(logits, targets[other])
+        return share * ours + (1 - share) * theirs
+
+    def _metrics(self, counts: torch.Tensor | int) -> dict[str, float]:
+        values = self._plan.output_values
+        if isinstance(counts, int):
+            confusion = Confusion.empty(values)
+        else:
+            confusion = Confusion(values, counts.cpu().numpy())
+        return {
+            "accuracy": confusion.accuracy,
+            "miou": confusion.mean_iou(self._plan.unscored),
+            "dice": confusion.mean_f1(self._plan.unscored),
+        }
+
+    def _not_a_number(self) -> str:
+        rate = max(self._plan.rates)
+        advice = [f"a smaller lr, such as {rate / 10:.2g} instead of {rate:.2g}", "gradient_clip=1.0"]
+        if str(self.trainer.precision).startswith("16"):
+            advice.append("precision='bf16-mixed'")
+        return (
+            f"the training loss is not a number any more in epoch {self.current_epoch + 1}: "
+            f"try {', '.join(advice[:-1])} or {advice[-1]}; if it happens from the first batch, look for "
+            "pixels that are not numbers in the chips."
+        )
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    return int(np.random.SeedSequence((seed, epoch, 1)).generate_state(1, np.uint64)[0] >> 1)
