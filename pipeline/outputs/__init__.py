@@ -1,0 +1,1 @@
+"""Results as files that other software reads: cloud-optimised GeoTIFFs."""
