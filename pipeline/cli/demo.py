@@ -1,0 +1,48 @@
+"""``rasterloom demo``: the whole journey on a generated scene, or on the user's own raster."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rasterloom.pipeline.cli.options import CellSize, OutCrs, Quiet, Workers
+
+
+def demo(
+    raster: Annotated[
+        Path | None, typer.Option("--raster", help="Your raster. Default: a generated scene.")
+    ] = None,
+    labels: Annotated[Path | None, typer.Option("--labels", help="Your labelled features.")] = None,
+    class_field: Annotated[
+        str | None, typer.Option("--class-field", help="Their field with the class.")
+    ] = None,
+    folder: Annotated[Path, typer.Option("--folder", help="Where everything is written.")] = Path("demo"),
+    size: Annotated[
+        int, typer.Option("--size", min=512, help="Side of the generated scene, in pixels.")
+    ] = 4096,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", min=1, help="Passes over the training chips.")
+    ] = None,
+    cell_size: CellSize = None,
+    out_crs: OutCrs = None,
+    workers: Workers = None,
+    quiet: Quiet = False,
+) -> None:
+    """Chips, training, a map of the whole raster, and a report: everything once, in minutes."""
+    from rasterloom.models.errors import SettingError
+    from rasterloom.pipeline.demo.run import run_demo
+
+    if (raster is None) != (labels is None):
+        raise SettingError("--raster and --labels go together: give both for your own data, or neither.")
+    run_demo(
+        folder,
+        raster=raster,
+        labels=labels,
+        class_field=class_field,
+        size=size,
+        cell_size=cell_size,
+        out_crs=out_crs,
+        n_workers=workers,
+        epochs=epochs,
+        progress=not quiet,
+    )

@@ -1,0 +1,106 @@
+"""The ``rasterloom`` command. Imports nothing heavy, so that help comes at once."""
+
+import sys
+from collections.abc import Callable
+
+import typer
+from rich.console import Console
+
+from rasterloom.models.errors import RasterloomError, RunInterrupted, TooManyFailures
+from rasterloom.pipeline.cli.classify import classify_pixels
+from rasterloom.pipeline.cli.demo import demo
+from rasterloom.pipeline.cli.export import export_training_data
+from rasterloom.pipeline.cli.info import info
+from rasterloom.pipeline.cli.train import train
+
+EXIT_ERROR = 1
+"""Something given cannot work, or an output could not be written."""
+EXIT_TOO_MANY_FAILURES = 3
+"""A run finished with more failed cells than allowed."""
+EXIT_INTERRUPTED = 130
+"""A run was cut off; the same command goes on from there."""
+
+_STEPS = """Deep learning over rasters of any size, on Dask.
+
+[bold]From labels to a map in three steps:[/bold]
+
+1. cut chips       [cyan]rasterloom export-training-data scene.tif labels.parquet -o chips.zarr[/cyan]
+
+2. train           [cyan]rasterloom train chips.zarr -o model.dlpk[/cyan]
+
+3. map             [cyan]rasterloom classify-pixels scene.tif model.dlpk -o classes.tif[/cyan]
+
+[bold]Never seen it work?[/bold] [cyan]rasterloom demo[/cyan] does all three on a generated scene in minutes.
+"""
+
+app = typer.Typer(
+    help=_STEPS,
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_EXAMPLES = {
+    "export-training-data": "rasterloom export-training-data scene.tif labels.parquet --tile-size 128",
+    "train": "rasterloom train chips.zarr -o model.dlpk --epochs 10 --backbone resnet34",
+    "classify-pixels": "rasterloom classify-pixels scene.tif model.dlpk -o classes.tif --padding 64",
+    "info": "rasterloom info model.dlpk",
+    "demo": "rasterloom demo --raster scene.tif --labels labels.geojson --class-field kind",
+}
+
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "export-training-data": export_training_data,
+    "train": train,
+    "classify-pixels": classify_pixels,
+    "info": info,
+    "demo": demo,
+}
+for _name, _command in _COMMANDS.items():
+    app.command(_name, epilog=f"[bold]Example[/bold]  [cyan]{_EXAMPLES[_name]}[/cyan]")(_command)
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: bool = typer.Option(False, "--version", help="Print the version and end.", is_eager=True),
+) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"rasterloom {installed('rasterloom')}")
+        raise typer.Exit
+
+
+_version.__doc__ = _STEPS
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and end the process with its exit code.
+
+    0 all is done; 1 something given cannot work; 2 the words cannot be parsed; 3 too many cells failed;
+    130 interrupted.
+    """
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    try:
+        app(args=arguments, prog_name="rasterloom")
+    except SystemExit as end:  # how typer ends, after it has explained wrong words
+        return int(end.code or 0)
+    except (RunInterrupted, KeyboardInterrupt) as error:
+        return _say(str(error) or "interrupted", EXIT_INTERRUPTED)
+    except TooManyFailures as error:
+        return _say(str(error), EXIT_TOO_MANY_FAILURES)
+    except RasterloomError as error:
+        return _say(str(error), EXIT_ERROR)
+    return 0
+
+
+def _say(message: str, code: int) -> int:
+    console = Console(stderr=True, highlight=False)
+    console.print("[bold red]rasterloom:[/bold red]", end=" ")
+    console.print(message, markup=False, soft_wrap=True)
+    return code
