@@ -1,0 +1,1 @@
+"""A generated landscape at any size: imagery, outlines and the truth that they agree on."""
