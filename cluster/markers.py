@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shutil
 import uuid
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -135,14 +136,17 @@ class RunFolder:
         self._write("run.json", json.dumps(_report_values(report, state), indent=2))
         _guarded(self.path, lambda: self._write_failed(report.failed))
 
+    def forget_batches(self) -> None:
+        """Remove the markers of a run whose output stands; ``run.json`` and ``failed.parquet`` stay."""
+        for name in ("done", "failed", "split"):
+            shutil.rmtree(self.path / name, ignore_errors=True)
+        self._done, self._split = None, set()
+
     def clear(self) -> None:
         """Forget every batch, split and report of the run. Outputs are left alone."""
-        for name in ("done", "failed", "split"):
-            for path in (self.path / name).glob("*.json"):
-                path.unlink(missing_ok=True)
+        self.forget_batches()
         for name in ("run.json", "failed.parquet"):
             (self.path / name).unlink(missing_ok=True)
-        self._done, self._split = None, set()
 
     def _load(self) -> None:
         self._done, self._split = self._listed("done"), self._listed("split")

@@ -271,7 +271,7 @@ def _assemble(plan: PixelPlan, spec: ModelSpec, folder: RunFolder, output: Path,
         client.submit(assemble_class_map, tiles, what, final, pure=False).result()
     shutil.rmtree(folder.tiles)
     shutil.rmtree(folder.path / _INPUTS)
-    folder.clear()
+    folder.forget_batches()
 
 
 def _tiles(plan: PixelPlan) -> Iterator[tuple[str, Window]]:
