@@ -43,7 +43,7 @@ def show_in_notebook() -> None:
     from IPython.core.pylabtools import select_figure_formats
 
     if (shell := get_ipython()) is not None:
-        select_figure_formats(shell, {"png"})  # type: ignore[no-untyped-call]
+        select_figure_formats(shell, {"png"})  # type: ignore[no-untyped-call] # IPython ships untyped
 
 
 def true_color(

@@ -153,7 +153,8 @@ class NotebookTable:
 
         self._shown_at = time.monotonic()
         if self._handle is None:
-            self._handle = display({"text/html": self.html()}, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+            shown = {"text/html": self.html()}
+            self._handle = display(shown, raw=True, display_id=True)  # type: ignore[no-untyped-call] # IPython ships untyped
         else:
             self._handle.update({"text/html": self.html()}, raw=True)
 

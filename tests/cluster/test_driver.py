@@ -200,4 +200,4 @@ def test_settings_that_cannot_work_are_refused(tmp_path, wrong, words):
 
 def test_what_is_no_client_is_refused(tmp_path):
     with pytest.raises(SettingError, match="is no Dask client"):
-        execute("tcp://x:1", SpanPlan(str(tmp_path), 4), write_cells, RunFolder(tmp_path))  # type: ignore[arg-type]
+        execute("tcp://x:1", SpanPlan(str(tmp_path), 4), write_cells, RunFolder(tmp_path))  # type: ignore[arg-type] # the mistake under test

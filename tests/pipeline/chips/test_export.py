@@ -1,6 +1,5 @@
 import errno
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -113,7 +112,7 @@ def test_a_killed_run_is_resumed_to_the_same_bytes(scene, expected, tmp_path, mo
     assert killed.returncode == -signal.SIGKILL
     assert not output.exists()
     (partial,) = tmp_path.glob(".a.zarr.*.partial")
-    marked = len(os.listdir(partial / "_run" / "done"))  # noqa: PTH208
+    marked = len(list((partial / "_run" / "done").iterdir()))
     assert 0 < marked < 5
 
     write, written = ChipWriter.write, []

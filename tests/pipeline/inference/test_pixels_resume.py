@@ -74,7 +74,7 @@ def test_a_killed_run_goes_on_where_it_stopped_and_ends_the_same(package: Path, 
     real = batch_module.run_batch
 
     def counted(plan: object, batch: object) -> object:
-        computed.append(batch.id)  # type: ignore[attr-defined] # a CellBlock
+        computed.append(batch.id)  # type: ignore[attr-defined] # it is a CellBlock
         return real(plan, batch)  # type: ignore[arg-type] # the plan and batch the driver hands on
 
     with pytest.MonkeyPatch.context() as patch:
