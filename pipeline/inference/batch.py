@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from rasterloom.cluster.jobs import BatchResult
 from rasterloom.pipeline.inference.cells import CellBlock, cell_id
@@ -107,7 +108,15 @@ def _forward(
     if np.issubdtype(chips.dtype, np.floating):
         # what is not valid may be NaN, which no multiplication takes away
         np.nan_to_num(chips, copy=False)
-    return predictor.classify(chips, masks, padding=plan.cells.padding, background=plan.predict_background)
+    try:
+        return predictor.classify(
+            chips, masks, padding=plan.cells.padding, background=plan.predict_background
+        )
+    except torch.OutOfMemoryError as error:
+        # the driver's word for what another worker, or another moment, may have room for
+        raise MemoryError(
+            f"{plan.batch_size} chips of {tile} pixels do not fit on {plan.device}: use a smaller batch_size."
+        ) from error
 
 
 def _write(plan: PixelPlan, window: Window, name: str, index: np.ndarray) -> None:
