@@ -60,7 +60,9 @@ def connect(
     workers and dashboard listen on 127.0.0.1 only and end with this process. No main guard is needed in
     scripts.
 
-    One worker per core, each with one thread and one torch thread, is the default: MEASURED.
+    The default is one worker per core, each with one thread and one torch thread. Measured on two busy cores
+    (U-Net resnet18, 256 px, batches of 4): 130 ms of CPU per tile with one torch thread, 250 to 360 ms with
+    two, which wait for each other by spinning.
 
     Parameters
     ----------
@@ -253,11 +255,15 @@ def _reap(process: "subprocess.Popen[bytes]", seconds: float) -> None:
 
 
 def _worker_environment(n_workers: int) -> dict[str, str]:
-    """Share the cores among the workers, in the words of the libraries that start threads of their own."""
+    """Share the cores among the workers, in the words of the libraries that start threads of their own.
+
+    What the caller's environment says already stands.
+    """
     threads = str(max(1, CPU_COUNT // n_workers))
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
     # Measured: GDAL reads as fast with a block cache of 64 MB as with its default of 5 % of the memory.
-    return dict.fromkeys(names, threads) | {"GDAL_CACHEMAX": "64"}
+    shares = {name: os.environ.get(name, threads) for name in names}
+    return shares | {"GDAL_CACHEMAX": os.environ.get("GDAL_CACHEMAX", "64")}
 
 
 def _dashboard_port() -> int:

@@ -63,7 +63,7 @@ def listeners(client):
 def test_workers_start_light_and_share_the_cores(pair):
     assert not any(pair.run(heavy_modules).values())
     threads = pair.run(lambda: os.environ["OMP_NUM_THREADS"])
-    assert set(threads.values()) == {str(max(1, CPU_COUNT // 2))}
+    assert set(threads.values()) == {os.environ.get("OMP_NUM_THREADS", str(max(1, CPU_COUNT // 2)))}
     assert set(pair.nthreads().values()) == {1}
     assert set(pair.run(lambda: os.environ["GDAL_CACHEMAX"]).values()) == {"64"}
 
@@ -226,3 +226,12 @@ def test_an_asynchronous_current_client_is_refused(pair):
 
     pair.sync(ask)
     assert default_client() is pair
+
+
+def test_threads_that_the_caller_chose_are_left_alone(monkeypatch):
+    for chosen, expected in ((None, str(max(1, CPU_COUNT // 2))), ("7", "7")):
+        if chosen is None:
+            monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        else:
+            monkeypatch.setenv("OMP_NUM_THREADS", chosen)
+        assert start._worker_environment(2)["OMP_NUM_THREADS"] == expected

@@ -12,6 +12,7 @@ import rasterio
 import torch
 from rio_cogeo import cog_validate
 
+from rasterloom.cluster.start import connect
 from rasterloom.models.errors import (
     CrsError,
     MissingInputError,
@@ -95,10 +96,16 @@ def test_cells_of_any_size_give_the_same_bytes(
     assert _classify(scene, package, tmp_path / "out.tif", cell_size=cell_size) == reference
 
 
-def test_workers_give_the_same_bytes(
-    scene: Path, package: Path, reference: bytes, tmp_path: Path, client: Any
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 3])
+def test_any_number_of_workers_gives_the_same_bytes(
+    workers: int, scene: Path, package: Path, reference: bytes, tmp_path: Path
 ) -> None:
-    assert _classify(scene, package, tmp_path / "out.tif", client=client) == reference
+    with connect(n_workers=workers, threads_per_worker=1, dashboard=False) as client:
+        assert len(client.scheduler_info()["workers"]) == workers
+        for cell_size in (64, 160):
+            output = tmp_path / f"{cell_size}.tif"
+            assert _classify(scene, package, output, client=client, cell_size=cell_size) == reference
 
 
 def test_one_torch_thread_or_two_give_the_same_bytes(
