@@ -116,7 +116,8 @@ def _fields(path: Path) -> list[str]:
 
 def _geo(path: Path) -> dict[str, Any]:
     try:
-        metadata = pyarrow.parquet.read_schema(path).metadata or {}
+        # of the file, not of its Arrow schema: not every writer copies it there
+        metadata = pyarrow.parquet.read_metadata(path).metadata or {}
     except (pyarrow.ArrowInvalid, OSError) as error:
         raise LabelError(f"{path} cannot be read as GeoParquet: {error}") from error
     if b"geo" not in metadata:

@@ -2,6 +2,7 @@ import itertools
 
 import geopandas
 import pandas
+import pyarrow.parquet
 import pytest
 import shapely
 from shapely.geometry import box
@@ -79,3 +80,16 @@ def test_a_file_that_is_no_layer_is_refused(tmp_path, name):
     path.write_bytes(b"not a layer at all")
     with pytest.raises(LabelError, match=name):
         read_features(path, grid=GRID)
+
+
+def test_geoparquet_is_recognised_by_the_files_own_metadata(tmp_path):
+    whole = tmp_path / "whole.parquet"
+    square_labels(height=50, width=50).to_parquet(whole)
+    table = pyarrow.parquet.read_table(whole)
+    geo = table.schema.metadata[b"geo"]
+    streamed = tmp_path / "streamed.parquet"
+    plain = table.replace_schema_metadata(None)
+    with pyarrow.parquet.ParquetWriter(streamed, plain.schema) as writer:
+        writer.write_table(plain)
+        writer.add_key_value_metadata({"geo": geo.decode()})
+    assert layer_crs(streamed) == layer_crs(whole)
