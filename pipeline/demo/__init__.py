@@ -1,0 +1,1 @@
+"""The whole journey once: raster and labels in; chips, model, map, scores and a report out."""

@@ -1,0 +1,1 @@
+"""How good a map is, in figures, pictures and one page."""
