@@ -41,3 +41,14 @@ def data_folder() -> Path:
 def timing() -> bool:
     """Whether seconds are wanted, as in ``make bench``: benchmarks then print figures of larger scenes."""
     return os.environ.get("RASTERLOOM_TIMING") == "1"
+
+
+@pytest.fixture
+def all_cores() -> Iterator[None]:
+    """Let torch use every core: for the few tests that really train."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(os.cpu_count() or 1)
+    yield
+    torch.set_num_threads(before)

@@ -6,13 +6,15 @@ import pytest
 
 from rasterloom.pipeline.demo.run import run_demo
 
-FLOOR = 0.45
-"""Building IoU after about two minutes on two cores. The demo's own six minutes give more: BENCHMARKS.md."""
+FLOOR = 0.55
+"""Building IoU after a minute of training on two cores (seen: 0.65). The demo's own ten give 0.72."""
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_buildings_are_found_on_rows_not_trained_on(data_folder: Path, tmp_path: Path) -> None:
+def test_buildings_are_found_on_rows_not_trained_on(
+    data_folder: Path, tmp_path: Path, all_cores: None
+) -> None:
     source = data_folder / "buildings_banepa" / "train"
     result = run_demo(
         tmp_path / "demo",
@@ -20,7 +22,7 @@ def test_buildings_are_found_on_rows_not_trained_on(data_folder: Path, tmp_path:
         labels=next((source / "osm").glob("*.geojson")),
         out_crs="EPSG:32645",
         cell_size=0.4,
-        epochs=14,
+        epochs=6,
         progress=False,
     )
     assert result.cog.valid
