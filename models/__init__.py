@@ -4,7 +4,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rasterloom.models.build import build as build
     from rasterloom.models.contract import (
         ClassInfo as ClassInfo,
         ModelSpec as ModelSpec,
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "UnetClassifier": "rasterloom.models.pixels.unet",
     "ImageryModel": "rasterloom.models.imagery",
-    "build": "rasterloom.models.build",
     "ClassInfo": "rasterloom.models.contract",
     "ModelSpec": "rasterloom.models.contract",
     "Normalization": "rasterloom.models.contract",
@@ -67,7 +65,6 @@ _PUBLIC = {
 __all__ = [
     "UnetClassifier",
     "ImageryModel",
-    "build",
     "ClassInfo",
     "ModelSpec",
     "Normalization",
