@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from rasterloom.pipeline.inference.models import staged_model
 from rasterloom.pipeline.inference.pixels import plan_pixels
@@ -16,8 +17,11 @@ from rasterloom.pipeline.rasters.open import describe
 PROBES = 3
 """Timed forward passes; the fastest counts, so that a busy moment does not."""
 
-BASE_BYTES = 600 * 2**20
-"""What a worker holds before it reads anything: Python, torch, GDAL and its cache."""
+BASE_BYTES = 900 * 2**20
+"""What a worker holds before it reads anything: Python, torch, the libraries of networks, GDAL and its cache.
+
+Measured: 870 MB after loading a U-Net.
+"""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Estimate:
     batches: int
     """Tasks."""
     peak_memory: int
-    """Bytes that one worker process needs at most, with one thread."""
+    """Bytes that one worker process needs at most, with one thread: a bound, often twice what is used."""
     seconds: float
     """Expected time of the forward passes, from a probe on this machine."""
 
@@ -55,11 +59,12 @@ def estimate_pixels(
         plan = plan_pixels(raster, staged, model_arguments, context, client=client, cell_size=cell_size)
         # the probe runs here: a scheduler's workers may be busy, and the ratio of devices is theirs
         predictor = load_predictor(plan.package, plan.digest, "cpu" if client is not None else plan.device)
-        weights = sum(p.numel() * p.element_size() for p in predictor.network.parameters())
-        return _priced(plan, _seconds_per_pass(plan, predictor), weights, _threads(client))
+        return _priced(
+            plan, _seconds_per_pass(plan, predictor), _network_bytes(plan, predictor), _threads(client)
+        )
 
 
-def _priced(plan: PixelPlan, seconds_per_pass: float, weights: int, threads: int) -> Estimate:
+def _priced(plan: PixelPlan, seconds_per_pass: float, network: int, threads: int) -> Estimate:
     cells, whole = plan.cells, plan.cells.whole
     chips = read = 0
     for row, col in whole.positions():
@@ -70,27 +75,47 @@ def _priced(plan: PixelPlan, seconds_per_pass: float, weights: int, threads: int
     value_bytes = np.dtype(plan.raster.dtype).itemsize
     out_bytes = np.dtype(plan.dtype).itemsize
     cell = (cells.side + 2 * cells.padding) ** 2
-    batch = plan.batch_size * len(plan.bands) * cells.tile**2 * 4 * 2
     return Estimate(
         chips=chips,
         pixels=cells.extent.height * cells.extent.width,
         bytes_read=read * len(plan.bands) * value_bytes,
         bytes_written=cells.extent.height * cells.extent.width * out_bytes,
         batches=plan.batch_count,
-        peak_memory=BASE_BYTES + 2 * weights + batch + cell * (len(plan.bands) * value_bytes + 3),
+        peak_memory=BASE_BYTES + network + cell * (len(plan.bands) * value_bytes + 8),
         seconds=seconds_per_pass * -(-chips // plan.batch_size) / threads,
     )
 
 
-def _seconds_per_pass(plan: PixelPlan, predictor: PixelPredictor) -> float:
+def _network_bytes(plan: PixelPlan, predictor: PixelPredictor) -> int:
+    """Weights, three times while they are loaded, and everything that the layers of one pass put out."""
+    passed: list[int] = []
+
+    def note(_module: Any, _given: Any, output: Any) -> None:
+        if isinstance(output, torch.Tensor):
+            passed.append(output.numel() * output.element_size())
+
+    layers = [module for module in predictor.network.modules() if not list(module.children())]
+    hooks = [layer.register_forward_hook(note) for layer in layers]
+    _pass(plan, predictor)
+    for hook in hooks:
+        hook.remove()
+    weights = sum(p.numel() * p.element_size() for p in predictor.network.parameters())
+    return 3 * weights + sum(passed)
+
+
+def _pass(plan: PixelPlan, predictor: PixelPredictor) -> None:
     side = plan.cells.tile
     chips = np.zeros((plan.batch_size, len(plan.bands), side, side), plan.raster.dtype)
     valid = np.ones((plan.batch_size, side, side), bool)
-    predictor.classify(chips, valid, padding=plan.cells.padding)  # the first pass also sets things up
+    predictor.classify(chips, valid, padding=plan.cells.padding)
+
+
+def _seconds_per_pass(plan: PixelPlan, predictor: PixelPredictor) -> float:
+    _pass(plan, predictor)  # the first one also sets things up
     fastest = float("inf")
     for _ in range(PROBES):
         started = time.perf_counter()
-        predictor.classify(chips, valid, padding=plan.cells.padding)
+        _pass(plan, predictor)
         fastest = min(fastest, time.perf_counter() - started)
     return fastest
 

@@ -155,7 +155,7 @@ def _add_palette(band: Element, classes: tuple[ClassInfo, ...]) -> None:
 def _cog_options() -> dict[str, str]:
     return {
         "COMPRESS": "DEFLATE",
-        "LEVEL": "3",  # half the CPU time of 6 for a tenth more bytes
+        "LEVEL": "3",  # 6 takes twice the CPU time for a tenth fewer bytes
         "BLOCKSIZE": str(BLOCK),
         "OVERVIEW_RESAMPLING": "MODE",  # an average of class values is a class that is not there
         "OVERVIEW_COMPRESS": "DEFLATE",

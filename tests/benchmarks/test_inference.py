@@ -55,9 +55,9 @@ def test_each_cell_is_read_once_and_each_chip_computed_once(
 
 
 def test_wall_time_against_the_pure_forward_pass(
-    package: Path, tmp_path: Path, timing: bool, capsys: pytest.CaptureFixture[str]
+    package: Path, tmp_path: Path, timing: bool, all_cores: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    side = 8192 if timing else 512
+    side = 4096 if timing else 512
     scene = write_raster(tmp_path / "scene.tif", height=side, width=side)
     arguments = {"tile_size": TILE, "padding": PADDING, "batch_size": BATCH}
     started = time.perf_counter()
