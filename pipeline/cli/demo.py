@@ -34,7 +34,7 @@ def demo(
 
     if (raster is None) != (labels is None):
         raise SettingError("--raster and --labels go together: give both for your own data, or neither.")
-    run_demo(
+    result = run_demo(
         folder,
         raster=raster,
         labels=labels,
@@ -46,3 +46,5 @@ def demo(
         epochs=epochs,
         progress=not quiet,
     )
+    if quiet:
+        typer.echo(f"{result.report}  mean IoU {result.mean_iou:.3f}")
