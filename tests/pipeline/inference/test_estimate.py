@@ -10,13 +10,14 @@ from tests.support.models import random_model
 from tests.support.rasters import write_raster
 
 _RUN = """
-import json, resource, sys
+import json, sys
+from rasterloom.cluster.memory import peak_memory
 from rasterloom.pipeline.inference.pixels import classify_pixels
 raster, package, output = sys.argv[1:]
 arguments = {"tile_size": 256, "padding": 32, "batch_size": 8}
 found = classify_pixels(raster, package, arguments, output, estimate=True)
 classify_pixels(raster, package, arguments, output, progress=False)
-print(json.dumps([found.peak_memory, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024]))
+print(json.dumps([found.peak_memory, peak_memory()]))
 """
 
 
