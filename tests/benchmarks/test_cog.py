@@ -7,6 +7,7 @@ import numpy as np
 import psutil
 import pytest
 from rio_cogeo import cog_validate
+from scipy.ndimage import gaussian_filter
 
 from rasterloom.models.contract import ClassInfo
 from rasterloom.pipeline.outputs.cog import ClassMap, assemble_class_map
@@ -22,10 +23,11 @@ def test_a_large_class_map_is_put_together_from_tiles(
 ) -> None:
     side = 16_384 if timing else 2_048
     grid = Grid(read_crs("EPSG:32633").to_wkt(), (1.0, 0.0, 5e5, 0.0, -1.0, 5e6), side, side)
-    patches = np.random.default_rng(0).integers(1, 7, (64, 64), np.uint8)
+    noise = gaussian_filter(np.random.default_rng(0).normal(size=(1024, 1024)), 6)
+    patches = ((noise * 60).round().astype(int) % 6 + 1).astype(np.uint8)  # ragged, as networks draw them
     tiles = []
     for index, window in enumerate(iter_windows(grid.shape, 1024)):
-        pixels = np.kron(np.roll(patches, index), np.ones((16, 16), np.uint8))
+        pixels = np.roll(patches, (77 * index, 91 * index), (0, 1))
         path = tmp_path / f"{index}.tif"
         write_tile(path, pixels[None], grid.cropped(window), nodata=255)
         tiles.append((str(path), window))
@@ -35,7 +37,7 @@ def test_a_large_class_map_is_put_together_from_tiles(
     assemble_class_map(tiles, ClassMap(grid, "uint8", 255, CLASSES, {}), str(out))
     after, wall = process.cpu_times(), time.perf_counter() - started
     assert cog_validate(str(out))[0]
-    assert out.stat().st_size < side * side / 4
+    assert out.stat().st_size < side * side / 2
     with capsys.disabled():
         cpu = after.user + after.system - before.user - before.system
         print(
