@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from rasterloom.cluster.jobs import Batch, BatchResult, RunBatch
 from rasterloom.cluster.markers import RunFolder
+from rasterloom.cluster.places import Place
+from rasterloom.cluster.threads import share
 
 T = TypeVar("T")
 
@@ -56,7 +57,7 @@ class Crew(Protocol):
         """Cancel what has not begun."""
 
 
-def run_marked(run_batch: RunBatch, plan: Any, batch: Batch, folder: Path) -> BatchResult:
+def run_marked(run_batch: RunBatch, plan: Any, batch: Batch, folder: Place) -> BatchResult:
     """Compute ``batch`` and leave its marker, on the worker, as soon as its outputs are written.
 
     A batch that is marked already is not computed again: it was finished by a worker that was lost before it
@@ -74,11 +75,13 @@ def run_marked(run_batch: RunBatch, plan: Any, batch: Batch, folder: Path) -> Ba
 class ThreadCrew:
     """Threads of this process."""
 
-    def __init__(self, plan: Any, run_batch: RunBatch, folder: Path, threads: int | None = None) -> None:
+    def __init__(self, plan: Any, run_batch: RunBatch, folder: Place, threads: int | None = None) -> None:
         self._work = partial(run_marked, run_batch, plan)
         self._folder = folder
         self._threads = threads or min(len(os.sched_getaffinity(0)), _LOCAL_THREADS)
-        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="rasterloom")
+        self._pool = ThreadPoolExecutor(
+            self._threads, thread_name_prefix="rasterloom", initializer=share, initargs=(self._threads,)
+        )
         self._ended: queue.SimpleQueue[tuple[int, Future[BatchResult]]] = queue.SimpleQueue()
 
     def threads(self) -> int:

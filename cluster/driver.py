@@ -3,7 +3,9 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rasterloom.cluster.crew import Crew, Outcome, ThreadCrew
@@ -37,6 +39,7 @@ def execute(
     threads: int | None = None,
     on_progress: OnProgress | None = None,
     title: str = "",
+    performance_report: str | Path | None = None,
 ) -> RunReport:
     """Compute every batch of ``plan`` that has no marker yet, and write what came of it.
 
@@ -78,6 +81,8 @@ def execute(
         Called in this thread after each batch.
     title
         What the run does, for messages: "Export of field.tif".
+    performance_report
+        File that takes what the cluster's dashboard showed during the run, as an HTML page. Needs a client.
 
     Raises
     ------
@@ -91,10 +96,12 @@ def execute(
         If an output or a marker could not be written. Says how much space is wanted.
     """
     _check_settings(max_failed, attempts, window, threads)
+    recording = _recording(client, performance_report)
     folder.prepare()
     crew = _crew(client, plan, run_batch, folder, threads)
     run = _Run(plan, folder, crew, attempts, max_failed, window, on_progress, title or "The run")
-    return run.go()
+    with recording:
+        return run.go()
 
 
 def _check_settings(max_failed: float, attempts: int, window: int | None, threads: int | None) -> None:
@@ -105,15 +112,28 @@ def _check_settings(max_failed: float, attempts: int, window: int | None, thread
             raise SettingError(f"{name}={value} leaves nothing to run with: use 1 or more.")
 
 
+def _recording(client: "Client | None", page: str | Path | None) -> AbstractContextManager[None]:
+    if page is None:
+        return nullcontext()
+    if client is None:
+        raise SettingError(
+            f"performance_report={str(page)!r} shows a cluster at work, and there is none: pass a client, "
+            "rasterloom.cluster.connect() for one on this machine."
+        )
+    from rasterloom.cluster.recording import recorded
+
+    return recorded(client, Path(page))
+
+
 def _crew(
     client: "Client | None", plan: Plan, run_batch: RunBatch, folder: RunFolder, threads: int | None
 ) -> Crew:
     if client is None:
-        return ThreadCrew(plan, run_batch, folder.path, threads)
+        return ThreadCrew(plan, run_batch, folder.place, threads)
     # Importing distributed takes half a second, and a run in this process does not need it.
     from rasterloom.cluster.workers import ClusterCrew
 
-    return ClusterCrew(client, plan, run_batch, folder.path, threads)
+    return ClusterCrew(client, plan, run_batch, folder.place, threads)
 
 
 @dataclass
@@ -226,7 +246,7 @@ class _Run:
         error = outcome.error
         assert error is not None, "an outcome has a result or an error"
         if is_storage_error(error):
-            raise storage_failure(error, self._folder.path, self._kept, self._plan.batch_count) from error
+            raise storage_failure(error, self._folder.place, self._kept, self._plan.batch_count) from error
         if not is_data_error(error):
             error.add_note(f"{self._title}: in batch {task.batch.id} of plan {self._plan.id}")
             raise error
@@ -304,7 +324,7 @@ class _Run:
         why = "by the user" if isinstance(cause, KeyboardInterrupt) else f"({cause})"
         return RunInterrupted(
             f"{self._title} was interrupted {why}: at least {self._kept} of {self._plan.batch_count} batches "
-            f"are kept in {self._folder.path}. The same call resumes with the rest."
+            f"are kept in {self._folder.place}. The same call resumes with the rest."
         )
 
     def _judge(self, report: RunReport) -> None:
@@ -314,7 +334,7 @@ class _Run:
         raise TooManyFailures(
             f"{self._title}: {len(report.failed)} of {report.cells} cells failed, and {self._allowed:.6g} "
             f"may. The first is {first.cell}, tried {first.attempts} times ({first.reason}); "
-            f"{self._folder.path / 'failed.parquet'} lists all. The same call tries only them again; "
+            f"{self._folder.place}/failed.parquet lists all. The same call tries only them again; "
             "a larger max_failed goes on without them."
         )
 

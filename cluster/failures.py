@@ -1,12 +1,13 @@
 """Which errors of a batch are tried again, which stop the run, and what is said then."""
 
 import errno
-import shutil
+from contextlib import suppress
 from pathlib import Path
 
+from rasterloom.cluster.places import Place
 from rasterloom.models.errors import OutputError, RasterloomError, ReadError
 
-STORAGE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
+STORAGE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM})
 """A full disk, a spent quota, a read-only or forbidden place: no further attempt would help."""
 
 
@@ -49,7 +50,7 @@ def describe_error(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def storage_failure(error: BaseException, folder: Path, done: int, total: int) -> OutputError:
+def storage_failure(error: BaseException, folder: Place, done: int, total: int) -> OutputError:
     """An OutputError that says what could not be written, how much space is wanted, and what is kept."""
     needed = _space_needed(error, folder, done, total)
     kept = f"{done} of {total} batches are kept in {folder}; the same call resumes with the rest."
@@ -65,39 +66,25 @@ def describe_output_error(error: BaseException) -> str:
     return f"The storage refused to go on ({error.strerror}{place})."
 
 
-def free_bytes(path: Path) -> int | None:
-    """Free space where ``path`` is, or would be; None where that cannot be told."""
-    for place in (path, *path.parents):
-        try:
-            return shutil.disk_usage(place).free
-        except FileNotFoundError:
-            continue
-        except OSError:
-            return None
-    return None
-
-
 def megabytes(count: float) -> str:
     return f"{count / 1e6:,.1f} MB"
 
 
-def _space_needed(error: BaseException, folder: Path, done: int, total: int) -> str:
+def _space_needed(error: BaseException, folder: Place, done: int, total: int) -> str:
     if isinstance(error, OSError) and error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return "Make the folder writable for the workers, or choose another output."
-    free = free_bytes(folder)
+    free = folder.free_bytes()
     if free is None:
         return "Free some space, or choose another output."
     if not done:
         return f"{megabytes(free)} are free there: free some space, or choose another output."
-    wanted = _folder_bytes(folder) / done * (total - done)
+    wanted = _folder_bytes(folder.path) / done * (total - done)
     return f"About {megabytes(wanted)} more are needed and {megabytes(free)} are free: free that much."
 
 
 def _folder_bytes(folder: Path) -> int:
     total = 0
     for path in folder.rglob("*"):
-        try:
+        with suppress(FileNotFoundError):  # a temporary file that was renamed meanwhile
             total += path.stat().st_size
-        except FileNotFoundError:  # a temporary file that was renamed meanwhile
-            continue
     return total

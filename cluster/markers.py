@@ -1,22 +1,26 @@
 """The folder of a run: which batches are complete, what they reported, and how the run ended."""
 
 import json
-import os
 import platform
-import shutil
-import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rasterloom.cluster.failures import free_bytes, megabytes
+from rasterloom.cluster.failures import megabytes
 from rasterloom.cluster.jobs import Batch, BatchResult, CellFailure, RunReport
+from rasterloom.cluster.places import Place
 from rasterloom.models.errors import OutputError, SettingError
 
 SUMMARY_BYTES = 10_000
 """Most that the summary of one batch may take as JSON."""
+
+_READERS = 16
+"""Markers read at once from a store that answers slowly."""
 
 _VERSIONS = ("rasterloom", "dask", "distributed", "numpy", "torch", "rasterio")
 
@@ -28,28 +32,46 @@ class RunFolder:
     ``failed/<batch>.json`` holds the result of a batch that gave up some of its cells: it counts as reported,
     and a later run tries it again. ``split/<batch>.json`` names the halves that a batch was cut into. Folders
     are listed once, on the first question, so a run asks about a million batches without touching the disk.
+    All of it may stand in an object store: ``RunFolder("s3://bucket/run")``.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path | Place) -> None:
+        self.place = Place.of(path)
         self._done: set[str] | None = None
         self._split: set[str] = set()
 
     @property
-    def tiles(self) -> Path:
+    def path(self) -> Path:
+        """The folder itself.
+
+        Raises
+        ------
+        SettingError
+            If it stands in an object store.
+        """
+        return self.place.path
+
+    @property
+    def tiles(self) -> Place:
         """Where the batches of a run may keep what they write until it is put together."""
-        return self.path / "tiles"
+        return self.place / "tiles"
+
+    @property
+    def inputs(self) -> Place:
+        """What the tasks read besides the files that every worker sees."""
+        return self.place / "inputs"
 
     def prepare(self) -> None:
-        """Make the folders.
+        """Make the folders, where there is such a thing as an empty folder.
 
         Raises
         ------
         OutputError
             If they cannot be made.
         """
-        for name in ("done", "failed", "split"):
-            _guarded(self.path, lambda name=name: (self.path / name).mkdir(parents=True, exist_ok=True))
+        if self.place.is_local:
+            for name in ("done", "failed", "split"):
+                _guarded(self.place, lambda name=name: (self.path / name).mkdir(parents=True, exist_ok=True))
 
     def done(self, batch: Batch) -> bool:
         """Whether all cells of ``batch`` are complete: by its own marker, or by those of both halves."""
@@ -87,7 +109,7 @@ class RunFolder:
         folder = "failed" if result.failed else "done"
         self._write(f"{folder}/{result.batch}.json", _result_text(result))
         if not result.failed:
-            (self.path / "failed" / f"{result.batch}.json").unlink(missing_ok=True)
+            (self.place / "failed").remove(f"{result.batch}.json")
             if self._done is not None:
                 self._done.add(result.batch)
 
@@ -99,12 +121,12 @@ class RunFolder:
         self._write(f"split/{batch.id}.json", json.dumps([half.id for half in halves]))
         self._split.add(batch.id)
         # From now on its halves report its cells.
-        (self.path / "failed" / f"{batch.id}.json").unlink(missing_ok=True)
+        (self.place / "failed").remove(f"{batch.id}.json")
 
     def result(self, batch: Batch) -> BatchResult | None:
         """What ``batch`` reported when it was completed, or None. Reads one file."""
         try:
-            return _read_result(self.path / "done" / f"{batch.id}.json")
+            return _read_result(self.place, f"done/{batch.id}.json")
         except FileNotFoundError:
             return None
 
@@ -115,8 +137,9 @@ class RunFolder:
         """
         done, failed = self._listed("done"), self._listed("failed")
         hidden = self._parts_of_complete(done)
-        for name in sorted((done | failed) - hidden):
-            yield _read_result(self.path / ("done" if name in done else "failed") / f"{name}.json")
+        names = sorted((done | failed) - hidden)
+        markers = (f"{'done' if name in done else 'failed'}/{name}.json" for name in names)
+        yield from self._read_all(markers)
 
     def write_report(self, report: RunReport, *, state: str = "finished") -> None:
         """Write ``run.json`` and ``failed.parquet``.
@@ -134,35 +157,29 @@ class RunFolder:
             If they cannot be written.
         """
         self._write("run.json", json.dumps(_report_values(report, state), indent=2))
-        _guarded(self.path, lambda: self._write_failed(report.failed))
+        _guarded(self.place, lambda: self._write_failed(report.failed))
 
     def forget_batches(self) -> None:
         """Remove the markers of a run whose output stands; ``run.json`` and ``failed.parquet`` stay."""
         for name in ("done", "failed", "split"):
-            shutil.rmtree(self.path / name, ignore_errors=True)
+            with suppress(OSError):  # a straggler may still write here, and nobody reads it any more
+                (self.place / name).remove_all()
         self._done, self._split = None, set()
 
     def clear(self) -> None:
         """Forget every batch, split and report of the run. Outputs are left alone."""
         self.forget_batches()
         for name in ("run.json", "failed.parquet"):
-            (self.path / name).unlink(missing_ok=True)
+            self.place.remove(name)
 
     def _load(self) -> None:
         self._done, self._split = self._listed("done"), self._listed("split")
 
     def _listed(self, folder: str) -> set[str]:
-        try:
-            names = os.listdir(self.path / folder)  # noqa: PTH208 - Path objects for 1e6 names cost seconds
-        except FileNotFoundError:
-            return set()
-        return {name[:-5] for name in names if name.endswith(".json") and not name.startswith(".")}
+        return {name[:-5] for name in (self.place / folder).names() if name.endswith(".json")}
 
     def _parts_of_complete(self, done: set[str]) -> set[str]:
-        parts = {
-            name: json.loads((self.path / "split" / f"{name}.json").read_text("utf-8"))
-            for name in self._listed("split")
-        }
+        parts = {name: json.loads(self.place.read(f"split/{name}.json")) for name in self._listed("split")}
         hidden: set[str] = set()
         waiting = [half for name in parts if name in done for half in parts[name]]
         while waiting:
@@ -171,9 +188,18 @@ class RunFolder:
             waiting.extend(parts.get(name, ()))
         return hidden
 
+    def _read_all(self, markers: Iterable[str]) -> Iterator[BatchResult]:
+        """The results in the order of ``markers``, a few at a time where each takes a round trip."""
+        if self.place.is_local:
+            yield from (_read_result(self.place, name) for name in markers)
+            return
+        waiting = iter(markers)
+        with ThreadPoolExecutor(_READERS, thread_name_prefix="rasterloom-markers") as pool:
+            while some := list(islice(waiting, 16 * _READERS)):
+                yield from pool.map(lambda name: _read_result(self.place, name), some)
+
     def _write(self, name: str, text: str) -> None:
-        path = self.path / name
-        _guarded(self.path, lambda: _write_whole(path, text.encode()))
+        _guarded(self.place, lambda: self.place.write(name, text.encode()))
 
     def _write_failed(self, failed: tuple[CellFailure, ...]) -> None:
         # Workers import this file, and none of them writes Parquet.
@@ -189,35 +215,19 @@ class RunFolder:
         )
         buffer = pa.BufferOutputStream()
         pq.write_table(table, buffer, compression="zstd")
-        _write_whole(self.path / "failed.parquet", buffer.getvalue().to_pybytes())
+        self.place.write("failed.parquet", buffer.getvalue().to_pybytes())
 
 
-def _guarded(folder: Path, write: Any) -> None:
+def _guarded(folder: Place, write: Any) -> None:
     try:
         write()
     except OSError as error:
-        free = free_bytes(folder)
+        free = folder.free_bytes()
         space = "" if free is None else f" {megabytes(free)} are free there."
         raise OutputError(
             f"The run's folder {folder} cannot be written ({error.strerror or error}).{space} "
             "Free some space, make it writable for all workers, or choose another output."
         ) from error
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Put ``content`` under ``path`` so that it is there whole or not at all."""
-    # Two attempts at one batch may run at once after a network cut: each has a name of its own.
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        try:
-            temporary.write_bytes(content)
-        except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _result_text(result: BatchResult) -> str:
@@ -230,8 +240,8 @@ def _result_text(result: BatchResult) -> str:
     return json.dumps(asdict(result) | {"summary": dict(result.summary)})
 
 
-def _read_result(path: Path) -> BatchResult:
-    values = json.loads(path.read_text("utf-8"))
+def _read_result(place: Place, name: str) -> BatchResult:
+    values = json.loads(place.read(name))
     values["failed"] = tuple(CellFailure(**failure) for failure in values["failed"])
     return BatchResult(**values)
 

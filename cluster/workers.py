@@ -7,15 +7,16 @@ import uuid
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-from distributed import Client, Future, KilledWorker
+from distributed import Client, Future, KilledWorker, get_worker
 from distributed.protocol.pickle import dumps, loads
 
 from rasterloom.cluster.crew import WAIT_SECONDS, Outcome, run_marked, take_all
 from rasterloom.cluster.failures import CrewLost, WorkerDied
 from rasterloom.cluster.jobs import Batch, BatchResult, RunBatch
+from rasterloom.cluster.places import Place
+from rasterloom.cluster.threads import share
 from rasterloom.models.errors import SettingError
 
 NO_WORKERS_SECONDS = 600.0
@@ -33,7 +34,7 @@ class ClusterCrew:
     """
 
     def __init__(
-        self, client: Client, plan: Any, run_batch: RunBatch, folder: Path, threads: int | None = None
+        self, client: Client, plan: Any, run_batch: RunBatch, folder: Place, threads: int | None = None
     ) -> None:
         if not isinstance(client, Client):
             raise SettingError(
@@ -107,11 +108,12 @@ class ClusterCrew:
 
 def _work(job: bytes, batch: bytes) -> BatchResult:
     run_batch, plan, folder = _unpacked(job)
+    share(get_worker().state.nthreads)
     return run_marked(run_batch, plan, loads(batch), folder)
 
 
 @lru_cache(maxsize=4)  # a worker may serve several runs at once
-def _unpacked(job: bytes) -> tuple[RunBatch, Any, Path]:
+def _unpacked(job: bytes) -> tuple[RunBatch, Any, Place]:
     run_batch, plan, folder = loads(job)
     return run_batch, plan, folder
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.object_store import bucket as bucket, object_store as object_store
+
 # Set before anything imports the libraries that read them; worker processes inherit them.
 os.environ.setdefault("MPLBACKEND", "Agg")  # no window, on a machine with a screen either
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors: threads cost more than they bring

@@ -5,11 +5,11 @@ import pytest
 from rasterloom.cluster.failures import (
     WorkerDied,
     describe_error,
-    free_bytes,
     is_data_error,
     is_storage_error,
     storage_failure,
 )
+from rasterloom.cluster.places import Place
 from rasterloom.models import errors
 
 DATA = [
@@ -51,13 +51,17 @@ def test_everything_else_is_a_mistake(error):
 
 def test_the_space_wanted_follows_from_what_was_written(tmp_path):
     (tmp_path / "tile").write_bytes(bytes(3_000_000))
-    failure = storage_failure(OSError(errno.ENOSPC, "No space left on device"), tmp_path, 3, 10)
+    failure = storage_failure(OSError(errno.ENOSPC, "No space left on device"), Place.of(tmp_path), 3, 10)
     assert "About 7.0 MB more are needed" in str(failure)
     assert "3 of 10 batches are kept" in str(failure)
 
 
-def test_free_space_is_told_for_a_folder_that_is_not_there_yet(tmp_path):
-    assert free_bytes(tmp_path / "a" / "b") > 0
+def test_no_figures_are_invented_for_an_object_store():
+    refused = storage_failure(PermissionError(errno.EACCES, "denied"), Place.of("s3://bucket/run"), 3, 10)
+    assert "Make the folder writable" in str(refused)
+    full = storage_failure(OSError(errno.ENOSPC, "quota"), Place.of("s3://bucket/run"), 3, 10)
+    assert "Free some space, or choose another output" in str(full)
+    assert "3 of 10 batches are kept in s3://bucket/run" in str(full)
 
 
 @pytest.mark.parametrize(

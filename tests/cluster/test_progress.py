@@ -71,3 +71,17 @@ def test_an_empty_job_is_finished_at_once():
     with progress_bar("Nothing", console=console) as on_progress:
         on_progress(Progress(0, 0, 0, 0, 0.0))
     assert text_of(console).startswith("Nothing: 100 %")
+
+
+def test_a_notebook_without_ipywidgets_gets_lines_and_no_complaint(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    console = Console(file=io.StringIO(), force_jupyter=True, width=80)
+    shown = []
+    monkeypatch.setattr("rich.jupyter.display", lambda segments, text: shown.append(text))
+    with progress_bar("Classifying", console=console) as on_progress:
+        on_progress(Progress(50, 100, 5000, 1, 10.0))
+        on_progress(Progress(100, 100, 10_000, 1, 20.0))
+    assert [text.strip() for text in shown] == [
+        "Classifying: 50 % (500 px/s, 0:10 left, 1 cell failed)",
+        "Classifying: 100 % (500 px/s, took 0:20, 1 cell failed)",
+    ]
