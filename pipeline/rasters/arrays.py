@@ -1,13 +1,12 @@
 """Arrays as rasters, and rasters as arrays that nobody has read yet."""
 
-import math
 from typing import Any
 
 import numpy as np
 from affine import Affine
 
 from rasterloom.models.errors import CrsError, RasterError
-from rasterloom.pipeline.rasters.grid import Grid, Window, same_crs
+from rasterloom.pipeline.rasters.grid import Grid, Window, same_crs, same_value
 from rasterloom.pipeline.rasters.raster import Raster
 from rasterloom.pipeline.rasters.read import read_window
 
@@ -23,7 +22,7 @@ _UNEVEN = 0.25
 
 def mark_opened(array: Any, raster: Raster) -> Any:
     """The array, with a note that its pixels are those of ``raster``, good until something is computed."""
-    array.encoding[_OPENED] = (array.data.name, _nodata(array), raster)
+    array.encoding[_OPENED] = (array.data.name, array_nodata(array), raster)
     # not under "long_name": rioxarray cannot write an index computed from several bands that still has it
     array.attrs.pop("long_name", None)
     array.attrs[_NAMES] = raster.bands
@@ -47,11 +46,9 @@ def describe_array(array: Any) -> Raster:
     CrsError
         If it has no coordinate reference system.
     """
-    array = _band_y_x(array)
-    if array.rio.crs is None:
-        raise CrsError("the array has no coordinate reference system: set it with DataArray.rio.write_crs.")
-    grid = _array_grid(array)
-    nodata = _nodata(array)
+    array = band_y_x(array)
+    grid = array_grid(array)
+    nodata = array_nodata(array)
     opened = _opened_from(array, grid, nodata)
     if opened is not None:
         return opened
@@ -61,7 +58,7 @@ def describe_array(array: Any) -> Raster:
         array=array,
         native=grid,
         grid=grid,
-        bands=_array_bands(array),
+        bands=array_bands(array),
         dtype=array.dtype.name,
         nodata=nodata,
         resampling="nearest",
@@ -72,8 +69,6 @@ def describe_array(array: Any) -> Raster:
 def lazy_windows(raster: Raster, chunks: int) -> Any:
     """A (band, y, x) ``DataArray`` on ``raster.grid`` whose chunks are read when they are computed."""
     import dask.array
-    import rioxarray  # noqa: F401  gives arrays their .rio
-    import xarray
     from dask.base import tokenize
 
     height, width = raster.grid.shape
@@ -86,16 +81,24 @@ def lazy_windows(raster: Raster, chunks: int) -> Any:
         meta=np.empty((0, 0, 0), raster.dtype),
         name=f"raster-{tokenize(raster.etag, raster.grid, raster.resampling, chunks)}",
     )
-    array = xarray.DataArray(
-        pixels, dims=("band", "y", "x"), coords={"band": range(1, raster.band_count + 1)}
-    )
-    array = array.rio.write_crs(raster.grid.crs).rio.write_transform(raster.grid.affine)
-    if raster.nodata is not None:
-        array = array.rio.write_nodata(raster.nodata)
-    a, b, c, d, e, f = raster.grid.transform
+    return lay_on_grid(pixels, raster.grid, raster.nodata)
+
+
+def lay_on_grid(pixels: Any, grid: Grid, nodata: float | None) -> Any:
+    """A georeferenced ``DataArray`` of (band, y, x) pixels, lazy or not, with coordinates."""
+    import rioxarray  # noqa: F401  gives arrays their .rio
+    import xarray
+
+    bands = range(1, pixels.shape[0] + 1)
+    array = xarray.DataArray(pixels, dims=("band", "y", "x"), coords={"band": bands})
+    array = array.rio.write_crs(grid.crs).rio.write_transform(grid.affine)
+    if nodata is not None:
+        array = array.rio.write_nodata(nodata)
+    a, b, c, d, e, f = grid.transform
     if b or d:  # no single x for a column
         return array
-    return array.assign_coords(x=c + a * (np.arange(width) + 0.5), y=f + e * (np.arange(height) + 0.5))
+    x, y = c + a * (np.arange(grid.width) + 0.5), f + e * (np.arange(grid.height) + 0.5)
+    return array.assign_coords(x=x, y=y)
 
 
 def _read_block(raster: Raster, block_info: Any = None) -> np.ndarray:
@@ -108,7 +111,14 @@ def _sides(length: int, chunk: int) -> tuple[int, ...]:
     return tuple(min(chunk, length - start) for start in range(0, length, chunk))
 
 
-def _band_y_x(array: Any) -> Any:
+def band_y_x(array: Any) -> Any:
+    """The array with dimensions (band, y, x), whatever they are called.
+
+    Raises
+    ------
+    RasterError
+        If it is not a raster of real numbers.
+    """
     import rioxarray  # noqa: F401  gives arrays their .rio
     from rioxarray.exceptions import RioXarrayError
 
@@ -134,9 +144,20 @@ def _band_y_x(array: Any) -> Any:
     return array.transpose(..., y, x)
 
 
-def _array_grid(array: Any) -> Grid:
+def array_grid(array: Any) -> Grid:
+    """Where the pixels of a (band, y, x) array lie.
+
+    Raises
+    ------
+    RasterError
+        If it does not say, or its coordinates are not even.
+    CrsError
+        If it has no coordinate reference system.
+    """
     from rioxarray.exceptions import RioXarrayError
 
+    if array.rio.crs is None:
+        raise CrsError("the array has no coordinate reference system: set it with DataArray.rio.write_crs.")
     height, width = int(array.shape[1]), int(array.shape[2])
     try:
         affine = array.rio.transform()
@@ -182,24 +203,20 @@ def _rotated(array: Any, affine: Affine) -> Affine:
 def _opened_from(array: Any, grid: Grid, nodata: float | None) -> Raster | None:
     """The raster that :func:`mark_opened` noted, if the array still is what it was then."""
     name, given, raster = array.encoding.get(_OPENED, ("", None, None))
-    if raster is None or getattr(array.data, "name", None) != name or not _same_value(nodata, given):
+    if raster is None or getattr(array.data, "name", None) != name or not same_value(nodata, given):
         return None
     moved = max(abs(a - b) for a, b in zip(grid.bounds, raster.grid.bounds, strict=True))
     same_place = moved < 0.01 * min(grid.cell_size) and same_crs(grid.crs, raster.grid.crs)
     return raster if same_place else None
 
 
-def _nodata(array: Any) -> float | None:
+def array_nodata(array: Any) -> float | None:
+    """The value that stands for nothing, if the array names one."""
     return None if array.rio.nodata is None else float(array.rio.nodata)
 
 
-def _same_value(first: float | None, second: float | None) -> bool:
-    if first is None or second is None:
-        return first is second
-    return first == second or (math.isnan(first) and math.isnan(second))
-
-
-def _array_bands(array: Any) -> tuple[str, ...]:
+def array_bands(array: Any) -> tuple[str, ...]:
+    """Names of the bands: those of the file they were read from, else their numbers."""
     names = array.attrs.get(_NAMES, array.attrs.get("long_name", ()))
     names = (names,) if isinstance(names, str) else names
     count = array.shape[0]

@@ -4,9 +4,16 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from rasterloom.models.errors import SettingError
-from rasterloom.pipeline.rasters.grid import Bounds, Window, project_bounds, read_crs
+import numpy as np
+
+from rasterloom.models.errors import CrsError, SettingError
+from rasterloom.pipeline.rasters.grid import Bounds, Grid, Window, project_bounds, read_crs, same_crs
+from rasterloom.pipeline.rasters.open import describe
 from rasterloom.pipeline.rasters.raster import Raster
+from rasterloom.pipeline.rasters.read import read_window
+
+_DRIFT = 0.05
+"""Pixels that cells may drift apart over a whole raster and still count as being of one size."""
 
 
 def parse_context(context: Mapping[str, Any] | None, *, allowed: frozenset[str]) -> dict[str, Any]:
@@ -52,6 +59,91 @@ def target_grid(raster: Raster, context: Mapping[str, Any]) -> Raster:
     return raster.on_grid(raster.native.regridded(cell_size=_cell_size(cell), crs=target))
 
 
+def snap_grid(raster: Raster, snap: Any, context: Mapping[str, Any], *, step: int) -> tuple[Raster, Window]:
+    """The raster read on a grid whose chips coincide with those of every other raster snapped alike.
+
+    The grid's cells continue those of the snap raster where ``cellSize`` is that raster's own. Its origin
+    lies a whole number of ``step`` cells from the snap raster's, to the west and north of the raster by less
+    than one step, and the grid covers the raster. Where that moves the raster's own cells by whole pixels,
+    they are read as they are.
+
+    Parameters
+    ----------
+    raster
+        The source.
+    snap
+        What :func:`rasterloom.pipeline.rasters.open.describe` takes. Only its grid matters.
+    context
+        ``cellSize`` and ``outSR`` as in :func:`target_grid`.
+    step
+        Cells between the origins of two neighbouring chips, above 0.
+
+    Returns
+    -------
+    (Raster, Window)
+        The raster on its new grid, and the part of the grid that the raster covers: what lies outside of it
+        is not valid.
+
+    Raises
+    ------
+    SettingError
+        If the snap raster is rotated, or ``step`` or the cell size cannot work.
+    CrsError
+        If the snap raster is in another CRS than the one that is worked in.
+    """
+    if step < 1:
+        raise SettingError(f"step={step} cannot work: use a positive number of cells.")
+    lattice = describe(snap)
+    wanted = _north_up(target_grid(raster, context).grid)
+    _check_snap(lattice, wanted)
+    cell = _snapped_cell(wanted, lattice.native)
+    west, south, east, north = wanted.bounds
+    left, top = lattice.native.bounds[0], lattice.native.bounds[3]
+    # in cells from the snap raster's corner; a hundredth of a cell beyond an edge counts as on it
+    first = (math.floor((top - north) / cell[1] + 0.01), math.floor((west - left) / cell[0] + 0.01))
+    stop = (math.ceil((top - south) / cell[1] - 0.01), math.ceil((east - left) / cell[0] - 0.01))
+    row, col = (value // step * step for value in first)
+    origin = (left + col * cell[0], top - row * cell[1])
+    grid = Grid(wanted.crs, (cell[0], 0.0, origin[0], 0.0, -cell[1], origin[1]), stop[0] - row, stop[1] - col)
+    covered = Window(first[0] - row, first[1] - col, stop[0] - first[0], stop[1] - first[1])
+    return raster.on_grid(grid), covered
+
+
+def mask_on(mask: Any, grid: Grid) -> Raster:
+    """A raster mask, read on ``grid`` by the nearest pixel. It may be smaller, or in another CRS.
+
+    Parameters
+    ----------
+    mask
+        What :func:`rasterloom.pipeline.rasters.open.describe` takes.
+
+    Raises
+    ------
+    MissingInputError, RasterError, CrsError
+        If it is no raster.
+    """
+    return describe(mask).on_grid(grid, resampling="nearest")
+
+
+def mask_window(mask: Raster, window: Window) -> np.ndarray:
+    """Where a raster mask lets pixels through: its first band is valid and not 0.
+
+    Parameters
+    ----------
+    mask
+        On the grid of the window, from :func:`mask_on`.
+    window
+        Rows and columns, inside the grid.
+
+    Returns
+    -------
+    ndarray of bool, (row, column)
+        False outside of the mask's raster.
+    """
+    pixels, valid = read_window(mask, window, [0])
+    return (pixels[0] != 0) & valid
+
+
 def extent_window(raster: Raster, context: Mapping[str, Any]) -> Window:
     """The part of the raster inside ``extent``; all of it where there is none.
 
@@ -80,6 +172,33 @@ def extent_window(raster: Raster, context: Mapping[str, Any]) -> Window:
             f"the extent {bounds} does not meet {raster.name}, which covers {raster.grid.bounds}."
         )
     return window
+
+
+def _north_up(grid: Grid) -> Grid:
+    a, b, _, d, e, _ = grid.transform
+    return grid.regridded() if b or d or a < 0 or e > 0 else grid
+
+
+def _check_snap(lattice: Raster, wanted: Grid) -> None:
+    if not same_crs(lattice.native.crs, wanted.crs):
+        raise CrsError(
+            f"the snap raster {lattice.name} is in another coordinate reference system than the one that is "
+            "worked in: choose another snap raster, or set outSR to its CRS."
+        )
+    _, b, _, d, _, _ = lattice.native.transform
+    if b or d:
+        raise SettingError(f"the snap raster {lattice.name} is rotated: use a north-up one.")
+
+
+def _snapped_cell(wanted: Grid, lattice: Grid) -> tuple[float, float]:
+    """The cell size that is wanted, exactly the snap raster's where it hardly differs from it."""
+    width, height = (
+        theirs if abs(ours / theirs - 1) * length < _DRIFT else ours
+        for ours, theirs, length in zip(
+            wanted.cell_size, lattice.cell_size, (wanted.width, wanted.height), strict=True
+        )
+    )
+    return width, height
 
 
 def _cell_size(cell: Any) -> tuple[float, float] | None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from affine import Affine
 from rasterio.crs import CRS
@@ -183,6 +184,32 @@ def same_crs(first: str, second: str) -> bool:
     return first == second or bool(CRS.from_user_input(first) == CRS.from_user_input(second))
 
 
+def same_value(first: float | None, second: float | None) -> bool:
+    """Whether two nodata values are the same; not-a-number is the same as itself."""
+    if first is None or second is None:
+        return first is second
+    return first == second or (math.isnan(first) and math.isnan(second))
+
+
+@lru_cache(maxsize=64)  # asked for every window that is read
+def whole_shift(native: Grid, grid: Grid) -> tuple[int, int] | None:
+    """Rows and columns that ``grid`` begins after ``native`` where their cells are the same; else None.
+
+    Cells are the same where none of the grid lies further than a hundredth of a pixel from the native one.
+    """
+    if native.crs != grid.crs:
+        return None
+    corners = [(col, row) for col in (0, grid.width) for row in (0, grid.height)]
+    moves = []
+    for col, row in corners:
+        x, y = ~native.affine @ (grid.affine @ (col, row))
+        moves.append((y - row, x - col))
+    down, across = round(moves[0][0]), round(moves[0][1])
+    if all(abs(y - down) < 0.01 and abs(x - across) < 0.01 for y, x in moves):
+        return down, across
+    return None
+
+
 def project_bounds(bounds: Bounds, source: str, target: str) -> Bounds:
     """The box in ``target`` that holds a box given in ``source`` (both CRS texts).
 
@@ -199,6 +226,8 @@ def project_bounds(bounds: Bounds, source: str, target: str) -> Bounds:
     if not all(math.isfinite(value) for value in box):
         raise CrsError(f"{bounds} lies where {_crs_name(target)} cannot reach: choose another CRS.")
     west, south, east, north = box
+    if west > east:
+        raise CrsError(f"{bounds} crosses the antimeridian of {_crs_name(target)}: choose another CRS.")
     return west, south, east, north
 
 

@@ -1,68 +1,117 @@
-"""Open a file, a mosaic or an array as a raster value, or as a chunked DataArray."""
+"""Open a file, a mosaic, STAC items, a Zarr store or an array as a raster value, or as a DataArray."""
 
-import hashlib
 import os
-import threading
-import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from rasterio.errors import NotGeoreferencedWarning
-
-from rasterloom.models.errors import CrsError, MissingInputError, RasterError
+from rasterloom.models.errors import RasterError, SettingError
+from rasterloom.pipeline.rasters.addresses import Address, find
 from rasterloom.pipeline.rasters.arrays import describe_array, lazy_windows, mark_opened
-from rasterloom.pipeline.rasters.gdal import DRIVERS, FAILURES, open_source, reading
-from rasterloom.pipeline.rasters.grid import Grid
-from rasterloom.pipeline.rasters.mosaics import mosaic_xml
-from rasterloom.pipeline.rasters.raster import Raster
+from rasterloom.pipeline.rasters.folders import (
+    SUFFIXES as SUFFIXES,
+    describe_parts,
+    describe_place,
+    rasters_in as rasters_in,
+)
+from rasterloom.pipeline.rasters.gdal import reading
+from rasterloom.pipeline.rasters.raster import Pixels, Raster, check_resampling
+from rasterloom.pipeline.rasters.stac import Assets, describe_items, is_stac, load_items, read_items
+from rasterloom.pipeline.rasters.zarrs import describe_zarr, is_store
 
-SUFFIXES = (".tif", ".tiff", ".vrt", ".png", ".jpg", ".jpeg", ".jp2", ".mrf", ".img", ".webp")
-"""Files of a folder that are taken as its rasters."""
-
-_quiet = threading.Lock()
-"""Held while Python's warning filters, which all threads share, are not as they were."""
+_JSON = (".json", ".geojson")
+"""How the names of STAC items and collections end."""
 
 
-def describe(source: Any) -> Raster:
+def describe(
+    source: Any,
+    *,
+    resampling: str | None = None,
+    assets: Assets = None,
+    variable: str | Sequence[str] | None = None,
+    alpha: str | None = None,
+) -> Raster:
     """Say what a source of pixels is without reading its pixels.
+
+    Pixels are read as they are stored: scale and offset are not applied, and of a file with a colour map the
+    numbers of the colours are read.
 
     Parameters
     ----------
     source
-        A path, a list of paths or a folder (taken as one mosaic), a georeferenced (band, y, x) or (y, x)
-        ``xarray.DataArray``, or a :class:`Raster`, which comes back as it is. A DataArray that
-        :func:`open_raster` made and nobody has computed with is read from its files directly.
+        One of these, or a :class:`Raster`, which comes back as it is:
+
+        - the path of a file, or its address: ``https://``, ``s3://``, ``gs://``, ``az://``, a ``/vsi`` path
+          of GDAL's, and, for GeoTIFF, what fsspec reads (``memory://``, ``ftp://``, ...);
+        - a list of paths and addresses, or a folder: one mosaic;
+        - a STAC item or ItemCollection: the path or address of its JSON, a dictionary, an object of pystac's,
+          or a list of items. Several items are one mosaic;
+        - the path or address (ending in ``.zarr``) of a Zarr store with a georeference;
+        - a georeferenced (band, y, x) or (y, x) ``xarray.DataArray``. One that :func:`open_raster` made and
+          nobody has computed with is read from its files directly.
+    resampling
+        How parts of a mosaic are brought onto its grid, which is that of the first part: its CRS and cell
+        size. A name of ``rasterio.enums.Resampling``; None takes ``average`` where cells grow by more than a
+        half, else ``bilinear``, and ``nearest`` with a colour map. Parts that lie on the grid are taken as
+        they are. Assets of a STAC item are brought onto the grid of the finest in the same way.
+    assets
+        Of STAC items: names of assets, whose bands follow each other, or a dictionary of names and the bands
+        of each (numbers from 1, or names). None takes the assets that are GeoTIFF or JPEG 2000 and no
+        preview or mask by their role; of these those with the role ``data``, if any has it, and of these
+        those with named bands, if any has. They must be of one pixel type.
+    variable
+        Of a Zarr store: which arrays, in the order of the bands. None takes all that are rasters, by name.
+    alpha
+        What a last band is that the file calls alpha: ``"mask"`` says which pixels are valid, ``"band"`` is
+        data like the others. None looks at some spots: many different values make it a band, with a warning,
+        as GDAL calls the near infrared of a four-band GeoTIFF of bytes alpha unless it is told otherwise.
 
     Raises
     ------
     MissingInputError
-        If there is no such file, it is not on a local disk, or the folder holds no raster.
+        If there is no such file, or the folder holds no raster.
     RasterError
         If it cannot be opened as a raster, holds pixels that are not plain numbers, or has no place on the
-        ground, or the parts of a mosaic do not fit together.
+        ground, the parts of a mosaic do not fit together, or an address or a VRT leads to what is not
+        followed.
     CrsError
         If it has no coordinate reference system.
+    MissingExtraError
+        If an address needs a package that is not installed.
+    SettingError
+        If an argument cannot work, or does not belong to the kind of source.
     """
+    if resampling is not None:
+        check_resampling(resampling)
     if isinstance(source, Raster):
         return source
     if hasattr(source, "dims") and hasattr(source, "coords"):
+        _refuse(assets=assets, variable=variable)
         return describe_array(source)
+    listed = isinstance(source, Sequence) and not isinstance(source, str | bytes)
+    items = _stac_items(source, listed)
+    if items is not None:
+        _refuse(variable=variable)
+        return describe_items(items, assets, resampling=resampling, alpha=alpha)
+    _refuse(assets=assets)
     if isinstance(source, str | os.PathLike):
-        path = _local_path(source)
-        return _describe_files(_rasters_in(path)) if path.is_dir() else _describe_file(path)
-    listed = isinstance(source, Sequence) and not isinstance(source, bytes)
+        place = find(os.fspath(source))
+        if _is_zarr(place):
+            return describe_zarr(place, variable)
+        _refuse(variable=variable)
+        return describe_place(place, resampling=resampling, alpha=alpha)
     if listed and source and all(isinstance(item, str | os.PathLike) for item in source):
-        return _describe_files([_local_path(item) for item in source])
+        _refuse(variable=variable)
+        places = [find(os.fspath(item)) for item in source]
+        return describe_parts(places, resampling=resampling, alpha=alpha)
     what = "a list without paths" if listed else type(source).__name__
     raise RasterError(
         f"a raster cannot be made of {what}: "
-        "give a path, a list of paths, a folder or a georeferenced DataArray."
+        "give a path, a list of paths, a folder, an address, STAC items or a georeferenced DataArray."
     )
 
 
-def open_raster(source: Any, *, chunks: int = 1024) -> Any:
+def open_raster(source: Any, *, chunks: int = 1024, **options: Any) -> Any:
     """Open pixels as a chunked, georeferenced ``xarray.DataArray`` of dims (band, y, x). Nothing is read yet.
 
     Parameters
@@ -71,6 +120,8 @@ def open_raster(source: Any, *, chunks: int = 1024) -> Any:
         What :func:`describe` takes.
     chunks
         Side of the Dask chunks, in pixels.
+    options
+        ``resampling``, ``assets``, ``variable`` and ``alpha``, as :func:`describe` takes them.
 
     Returns
     -------
@@ -81,166 +132,45 @@ def open_raster(source: Any, *, chunks: int = 1024) -> Any:
 
     Raises
     ------
-    MissingInputError, RasterError, CrsError
+    MissingInputError, RasterError, CrsError, SettingError
         As :func:`describe`.
     """
     import rioxarray
 
-    raster = describe(source)
-    if raster.array is not None:
+    raster = describe(source, **options)
+    if raster.array is not None and raster.grid == raster.native and not isinstance(raster.array, Pixels):
         return raster.array
+    path = str(raster.path)
     # of a netCDF file rioxarray would open all variables and decode their times
-    if raster.grid != raster.native or str(raster.path).endswith((".nc", ".nc4", ".cdf")):
+    ours = path.endswith((".nc", ".nc4", ".cdf")) or path.startswith("/vsi") or "://" in path[:16]
+    if raster.array is not None or raster.grid != raster.native or ours:
         return mark_opened(lazy_windows(raster, chunks), raster)
     with reading():
         array = rioxarray.open_rasterio(raster.path, chunks={"x": chunks, "y": chunks}, lock=False)
     return mark_opened(array.isel(band=slice(0, raster.band_count)), raster)
 
 
-def _local_path(source: Any) -> Path:
-    text = os.fspath(source)
-    if "://" in text or text.startswith("/vsi"):
-        raise MissingInputError(
-            f"{text.split('?')[0]} is not on a local disk, and rasters are read from local files: "
-            "download it first, or open it as a DataArray (rioxarray.open_rasterio) and give that."
-        )
-    try:
-        found = bool(text) and Path(text).exists()
-    except OSError as error:  # a name too long, a folder that may not be entered
-        raise MissingInputError(f"there is no raster at {text[:200]!r}: {error.strerror}.") from error
-    if not found:
-        raise MissingInputError(f"there is no raster at {text!r}: check the path.")
-    return Path(text)
+def _refuse(**arguments: Any) -> None:
+    belongs = {"assets": "STAC items", "variable": "a Zarr store"}
+    for name, value in arguments.items():
+        if value is not None:
+            raise SettingError(f"{name}= is for {belongs[name]}, and the source is none: leave it out.")
 
 
-def _rasters_in(folder: Path) -> list[Path]:
-    found = sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
-    )
-    if not found:
-        raise MissingInputError(f"the folder {folder} holds no raster: looked for {', '.join(SUFFIXES)}.")
-    return found
+def _stac_items(source: Any, listed: bool) -> list[Any] | None:
+    """The STAC items that a source holds; None where it is something else."""
+    if listed and source and all(is_stac(each) or _is_json(each) for each in source):
+        return [item for each in source for item in _stac_items(each, False) or []]
+    if is_stac(source):
+        return read_items(source)
+    return load_items(find(os.fspath(source))) if _is_json(source) else None
 
 
-def _describe_files(paths: Sequence[Path]) -> Raster:
-    if len(paths) == 1:
-        return _describe_file(paths[0])
-    parts = [_describe_file(path) for path in paths]
-    xml, grid = mosaic_xml(parts)
-    first = parts[0]
-    return Raster(
-        name=f"mosaic of {len(parts)} rasters in {Path(first.name).parent}",
-        path=xml,
-        array=None,
-        native=grid,
-        grid=grid,
-        bands=first.bands,
-        dtype=first.dtype,
-        nodata=first.nodata,
-        resampling="nearest",
-        etag=hashlib.sha256("".join(part.etag for part in parts).encode()).hexdigest(),
-    )
+def _is_json(source: Any) -> bool:
+    return isinstance(source, str | os.PathLike) and os.fspath(source).split("?")[0].lower().endswith(_JSON)
 
 
-def _describe_file(path: Path) -> Raster:
-    path = path.resolve()
-    try:
-        with reading(), _quiet, warnings.catch_warnings():
-            # the checks below say the same as an error, with what to do
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with open_source(str(path)) as source:
-                return _described(path, source)
-    except FAILURES as error:
-        if "not recognized" not in str(error):
-            raise RasterError(f"{path} cannot be opened as a raster: {error}") from error
-        raise RasterError(
-            f"{path} is not a raster of a kind that is read here ({', '.join(DRIVERS)}), or it is damaged: "
-            "convert it to GeoTIFF first (gdal_translate IN OUT.tif)."
-        ) from error
-
-
-def _described(path: Path, source: Any) -> Raster:
-    _check_bands(path, source)
-    _check_place(path, source)
-    bands = _file_bands(source)
-    grid = Grid(source.crs.to_wkt(), tuple(source.transform)[:6], source.height, source.width)
-    # an alpha band says what is valid, also where some colour equals the nodata value; bands that
-    # disagree about nodata are read through their masks
-    one_value = len(set(source.nodatavals)) == 1 and len(bands) == source.count
-    return Raster(
-        name=str(path),
-        path=str(path),
-        array=None,
-        native=grid,
-        grid=grid,
-        bands=bands,
-        dtype=str(source.dtypes[0]),
-        nodata=source.nodata if one_value or _all_nan(source.nodatavals) else None,
-        resampling="nearest",
-        etag=_files_token(path, source.files),
-    )
-
-
-def _check_bands(path: Path, source: Any) -> None:
-    if source.count == 0:
-        held = ", ".join(name.split(":")[-1] for name in source.subdatasets[:8])
-        raise RasterError(
-            f"{path} is a container without bands of its own{f' (it holds {held})' if held else ''}: "
-            "convert one of its parts to GeoTIFF, or open it with "
-            "rioxarray.open_rasterio(FILE, variable=NAME) and give that."
-        )
-    kinds = list(dict.fromkeys(source.dtypes))
-    if len(kinds) > 1:
-        raise RasterError(
-            f"{path} has bands of different pixel types ({', '.join(kinds)}): "
-            "bring them to one first (gdal_translate -ot Float32 IN OUT.tif)."
-        )
-    if kinds[0].startswith("complex"):
-        raise RasterError(
-            f"{path} holds complex numbers ({kinds[0]}): write their magnitudes to a new file and give that."
-        )
-
-
-def _check_place(path: Path, source: Any) -> None:
-    unplaced = source.transform.is_identity or source.transform.determinant == 0
-    if unplaced and (source.gcps[0] or source.rpcs is not None):
-        by = "ground control points" if source.gcps[0] else "rational polynomials"
-        raise CrsError(f"{path} is placed by {by} only: warp it to a grid first (gdalwarp IN OUT.tif).")
-    if not source.crs:
-        raise CrsError(
-            f"{path} has no coordinate reference system: "
-            "give it one (rio edit-info --crs EPSG:32633 FILE) or use a georeferenced copy."
-        )
-    if unplaced:
-        raise RasterError(
-            f"{path} does not say where its pixels lie: give it a transform "
-            "(rio edit-info --transform '[1, 0, WEST, 0, -1, NORTH]' FILE) or use a georeferenced copy."
-        )
-
-
-def _all_nan(values: Sequence[float | None]) -> bool:
-    return all(value is not None and np.isnan(value) for value in values)
-
-
-def _file_bands(source: Any) -> tuple[str, ...]:
-    """Band names: the file's descriptions, else what colour each band is, else its number."""
-    names = []
-    for index, (text, color) in enumerate(zip(source.descriptions, source.colorinterp, strict=True), start=1):
-        if color.name == "alpha" and index == source.count and index > 1:
-            continue  # a mask, not something to learn from
-        known = color.name.capitalize() if color.name in ("red", "green", "blue") else f"Band_{index}"
-        names.append(text or known)
-    return tuple(names)
-
-
-def _files_token(path: Path, files: Iterable[str]) -> str:
-    """A hash of name, size and time of the file and of those it draws its pixels from."""
-    token = hashlib.sha256()
-    # other programs leave statistics in .aux.xml files; the pixels stay what they are
-    drawn = (Path(name) for name in sorted(files) if not name.endswith(".aux.xml"))
-    for each in (path, *drawn):
-        status = each.stat() if each.exists() else None
-        token.update(f"{each}|{status and (status.st_size, status.st_mtime_ns)}\n".encode())
-    return token.hexdigest()
+def _is_zarr(place: Path | Address) -> bool:
+    if isinstance(place, Path):
+        return is_store(place)
+    return place.name.rstrip("/").lower().endswith(".zarr")

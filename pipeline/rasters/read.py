@@ -4,17 +4,22 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.enums import MaskFlags, Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as GdalWindow
 
 from rasterloom.models.errors import ReadError
+from rasterloom.pipeline.rasters.addresses import redacted
 from rasterloom.pipeline.rasters.gdal import FAILURES, open_source, reading
-from rasterloom.pipeline.rasters.grid import Window, pixels_per_cell, reflect_indices
-from rasterloom.pipeline.rasters.raster import Raster
+from rasterloom.pipeline.rasters.grid import Window, whole_shift
+from rasterloom.pipeline.rasters.mirror import Mirror
+from rasterloom.pipeline.rasters.raster import Pixels, Raster
+from rasterloom.pipeline.rasters.resampled import read_resampled
+from rasterloom.pipeline.rasters.warped import kernel_scales
 
 HANDLES = 4
 """Open data sets that a thread keeps."""
@@ -50,13 +55,15 @@ def read_window(
     """
     assert window == window.clipped(raster.grid.shape), f"{window} reaches beyond {raster.grid.shape}"
     chosen = list(range(raster.band_count)) if bands is None else list(bands)
-    read = _read_file if raster.array is None else _read_array
     try:
-        with reading():
-            return read(raster, window, chosen)
+        with reading(remote=raster.remote):
+            return _read(raster, window, chosen)
     except FAILURES as error:
         _forget(raster)
-        raise ReadError(f"{raster.name}: {window} could not be read: {error}") from error
+        said = redacted(str(error))
+        raise ReadError(f"{raster.name}: {window} could not be read: {said}") from (
+            error if said == str(error) else None
+        )
 
 
 def read_padded(
@@ -77,15 +84,49 @@ def read_padded(
         shape = (window.height, window.width)
         count = raster.band_count if bands is None else len(bands)
         return np.empty((count, *shape), raster.dtype), np.empty(shape, bool)
-    rows = np.asarray(reflect_indices(window.row, window.row_stop, raster.grid.height))
-    cols = np.asarray(reflect_indices(window.col, window.col_stop, raster.grid.width))
-    row, col = int(rows.min()), int(cols.min())
-    needed = Window(row, col, int(rows.max()) - row + 1, int(cols.max()) - col + 1)
-    pixels, valid = read_window(raster, needed, bands)
-    if needed == window:
-        return pixels, valid
-    inner = np.ix_(rows - row, cols - col)
-    return pixels[:, inner[0], inner[1]], valid[inner]
+    mirror = Mirror(window, raster.grid.shape)
+    pixels, valid = read_window(raster, mirror.needed, bands)
+    return mirror.fill(pixels), mirror.fill(valid)
+
+
+def _read(raster: Raster, window: Window, bands: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    native = _read_file if raster.array is None else _read_array
+    shift = (0, 0) if raster.grid == raster.native else whole_shift(raster.native, raster.grid)
+    if shift == (0, 0) and raster.grid.shape == raster.native.shape:
+        return native(raster, window, bands)
+    if shift is not None:
+        return _read_moved(native, raster, window, bands, shift)
+    if raster.array is not None:
+        pixels, valid = read_resampled(raster, window, bands, _read_array)
+        return pixels, valid & valid_pixels(pixels, raster.nodata)
+    return _read_file(raster, window, bands)
+
+
+def _read_moved(
+    native: Any, raster: Raster, window: Window, bands: Sequence[int], shift: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels of the native grid where the window meets it, and nothing elsewhere."""
+    wanted = replace(window, row=window.row + shift[0], col=window.col + shift[1])
+    inside = wanted.clipped(raster.native.shape)
+    if inside == wanted:
+        return native(raster, wanted, bands)
+    pixels = np.full((len(bands), window.height, window.width), _empty(raster), raster.dtype)
+    valid = np.zeros((window.height, window.width), bool)
+    if inside.height and inside.width:
+        spot = replace(inside, row=inside.row - wanted.row, col=inside.col - wanted.col).slices
+        pixels[:, *spot], valid[spot] = native(raster, inside, bands)
+    return pixels, valid
+
+
+def _empty(raster: Raster) -> float:
+    """What stands in pixels outside of the source: its nodata value, if its type can hold it."""
+    kind = np.dtype(raster.dtype)
+    if raster.nodata is None:
+        return 0
+    if kind.kind == "f":
+        return raster.nodata
+    held = float(raster.nodata).is_integer() and np.iinfo(kind).min <= raster.nodata <= np.iinfo(kind).max
+    return int(raster.nodata) if held else 0
 
 
 def _read_file(raster: Raster, window: Window, bands: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -94,16 +135,23 @@ def _read_file(raster: Raster, window: Window, bands: Sequence[int]) -> tuple[np
     pixels = source.read([band + 1 for band in bands], window=place)
     if raster.nodata is not None:
         return pixels, _not_nodata(pixels, raster.nodata)
+    if source.count > raster.band_count:
+        # GDAL's own mask knows an alpha band only in files of two or four bands of small integers
+        return pixels, (source.read(source.count, window=place) > 0) & _numbers(pixels)
     if all(flags == [MaskFlags.all_valid] for flags in source.mask_flag_enums):
         return pixels, _numbers(pixels)
-    return pixels, (_mask(source, place) > 0) & _numbers(pixels)
+    return pixels, (source.dataset_mask(window=place) > 0) & _numbers(pixels)
 
 
-def _mask(source: Any, place: GdalWindow) -> np.ndarray:
-    colors = source.colorinterp
-    if ColorInterp.alpha in colors:  # GDAL's own mask forgets it where the file has a nodata value too
-        return np.asarray(source.read(colors.index(ColorInterp.alpha) + 1, window=place))
-    return np.asarray(source.dataset_mask(window=place))
+def valid_pixels(pixels: np.ndarray, nodata: float | None) -> np.ndarray:
+    """Where (band, row, column) pixels hold something, by their values alone.
+
+    Returns
+    -------
+    ndarray of bool, (row, column)
+        True where at least one band is not ``nodata`` and all are finite.
+    """
+    return _numbers(pixels) if nodata is None else _not_nodata(pixels, nodata)
 
 
 def _not_nodata(pixels: np.ndarray, nodata: float) -> np.ndarray:
@@ -139,7 +187,7 @@ def _key(raster: Raster) -> tuple[Any, ...]:
 
 def _opened(raster: Raster) -> list[Any]:
     source = open_source(str(raster.path))
-    if raster.grid == raster.native:
+    if raster.grid == raster.native or whole_shift(raster.native, raster.grid) is not None:
         return [source]
     try:
         return [_warped(source, raster), source]
@@ -156,21 +204,12 @@ def _warped(source: Any, raster: Raster) -> WarpedVRT:
         height=raster.grid.height,
         width=raster.grid.width,
         resampling=Resampling[raster.resampling],
-        add_alpha=raster.nodata is None and ColorInterp.alpha not in source.colorinterp,
+        add_alpha=raster.nodata is None and not raster.alpha,
         # pixels: GDAL approximates coordinates within this, anew for each window, and refuses an exact 0
         tolerance=1e-12,
         warp_mem_limit=64,
-        **_scales(raster),
+        **kernel_scales(raster.native, raster.grid),
     )
-
-
-def _scales(raster: Raster) -> dict[str, str]:
-    """Cells per pixel, for GDAL's kernel widths, which it would else guess from the shape of each window."""
-    across, down = pixels_per_cell(raster.native, raster.grid)
-    if not (np.isfinite(across) and np.isfinite(down)):
-        return {}
-    # up to one pixel per cell there is nothing to smooth
-    return {"XSCALE": repr(1 / max(across, 1.0)), "YSCALE": repr(1 / max(down, 1.0))}
 
 
 def _forget(raster: Raster) -> None:
@@ -185,13 +224,14 @@ def _close(opened: Sequence[Any]) -> None:
 
 
 def _read_array(raster: Raster, window: Window, bands: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    pixels = np.asarray(_array_pixels(raster.array, window, bands)).astype(raster.dtype, copy=False)
+    return pixels, valid_pixels(pixels, raster.nodata)
+
+
+def _array_pixels(array: Any, window: Window, bands: Sequence[int]) -> Any:
+    if isinstance(array, Pixels):
+        return array.read(window, bands)
     rows, cols = window.slices
-    part = raster.array[bands, rows, cols]
-    data = part.data
-    if hasattr(data, "compute"):
-        # this thread is already one of many: a scheduler of its own would only compete
-        data = data.compute(scheduler="synchronous")
-    pixels = np.asarray(data).astype(raster.dtype, copy=False)
-    if raster.nodata is not None:
-        return pixels, _not_nodata(pixels, raster.nodata)
-    return pixels, _numbers(pixels)
+    data = array[list(bands), rows, cols].data
+    # this thread is already one of many: a scheduler of its own would only compete
+    return data.compute(scheduler="synchronous") if hasattr(data, "compute") else data

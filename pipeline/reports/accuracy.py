@@ -21,8 +21,8 @@ from rasterloom.pipeline.labels.prepared import write_prepared
 from rasterloom.pipeline.metrics.pixels import Confusion
 from rasterloom.pipeline.rasters.context import extent_window
 from rasterloom.pipeline.rasters.gdal import open_source, reading
-from rasterloom.pipeline.rasters.mosaics import pinned
 from rasterloom.pipeline.rasters.open import SUFFIXES, describe
+from rasterloom.pipeline.rasters.pinned import pinned
 from rasterloom.pipeline.rasters.raster import Raster
 from rasterloom.pipeline.reports.counting import CountPlan, Pairs, count_window, labels_file
 

@@ -7,6 +7,9 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 
+from rasterloom.pipeline.rasters.grid import Grid, Window
+from rasterloom.pipeline.rasters.vrt import add_band, add_source, start_vrt, to_xml
+
 
 def write_raster(
     path: str | Path,
@@ -55,6 +58,7 @@ def write_pixels(
         "compress": "deflate",
         "zlevel": 1,
         "BIGTIFF": "IF_SAFER",
+        "alpha": "NO",  # else GDAL calls the last of four bands of bytes so
     }
     with rasterio.open(path, "w", crs=crs, nodata=nodata, **profile) as target:
         target.write(pixels)
@@ -76,3 +80,27 @@ def smooth_pixels(bands: int, height: int, width: int, *, dtype: str = "uint8", 
     if kind.kind == "f":
         return pixels.astype(kind)
     return (pixels * min(np.iinfo(kind).max, 10_000)).astype(kind)
+
+
+def break_block(path: Path, *, row: int, col: int) -> None:
+    """Overwrite the compressed bytes of one 64-pixel block with something that is not deflate."""
+    with rasterio.open(path) as source:
+        offset = int(source.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=1))
+        size = int(source.get_tag_item(f"BLOCK_SIZE_{col}_{row}", "TIFF", bidx=1))
+    with path.open("r+b") as target:
+        target.seek(offset)
+        target.write(b"\xff" * size)
+
+
+def write_repeated(path: Path, tile: Path, times: int) -> Path:
+    """A VRT of ``times`` x ``times`` copies of a raster: a large scene on a small disk."""
+    with rasterio.open(tile) as source:
+        height, width, count = source.height, source.width, source.count
+        crs, (a, b, c, d, e, f) = source.crs.to_wkt(), tuple(source.transform)[:6]
+    root = start_vrt(Grid(crs, (a, b, c, d, e, f), times * height, times * width))
+    for band in range(1, count + 1):
+        element = add_band(root, band, "uint8")
+        for row, col in np.ndindex(times, times):
+            add_source(element, str(tile), Window(row * height, col * width, height, width), str(band))
+    path.write_text(to_xml(root))
+    return path

@@ -1,13 +1,24 @@
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
-from rasterio.warp import transform_bounds
+from affine import Affine
+from rasterio.warp import transform, transform_bounds
 
 from rasterloom.models.errors import CrsError, SettingError
-from rasterloom.pipeline.rasters.context import extent_window, parse_context, target_grid
+from rasterloom.pipeline.rasters.context import (
+    extent_window,
+    mask_on,
+    mask_window,
+    parse_context,
+    snap_grid,
+    target_grid,
+)
 from rasterloom.pipeline.rasters.grid import Window
 from rasterloom.pipeline.rasters.open import describe
-from tests.support.rasters import write_raster
+from rasterloom.pipeline.rasters.read import read_window
+from tests.support.rasters import smooth_pixels, write_pixels, write_raster
 
 KEYS = frozenset({"cellSize", "extent", "outSR"})
 
@@ -118,3 +129,119 @@ def test_an_extent_out_of_reach_of_the_crs_is_refused(raster):
     extent = {"xmin": 200, "ymin": 95, "xmax": 300, "ymax": 100, "spatialReference": 4326}
     with pytest.raises(CrsError, match="cannot"):
         extent_window(raster, {"extent": extent})
+
+
+STEP = 16
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("snap")
+
+
+@pytest.fixture(scope="module")
+def lattice(folder):
+    return write_raster(folder / "snap.tif", height=10, width=10, origin=(500003, 5000007))
+
+
+@pytest.mark.parametrize(
+    "origin", [(500000, 5000000), (500003, 5000007), (499900, 5000333), (500034, 4999990)]
+)
+def test_a_snapped_grid_lies_on_the_steps_of_the_snap_raster(folder, lattice, origin):
+    raster = describe(write_raster(folder / "a.tif", height=50, width=60, origin=origin))
+    snapped, covered = snap_grid(raster, lattice, {}, step=STEP)
+    west, south, east, north = snapped.grid.bounds
+    assert (west - 500003) % STEP == (5000007 - north) % STEP == 0
+    assert west <= origin[0] < west + STEP
+    assert north - STEP < origin[1] <= north
+    assert (east, south) == (raster.grid.bounds[2], raster.grid.bounds[1])
+    assert snapped.grid.window_bounds(covered) == raster.grid.bounds
+    pixels, valid = read_window(snapped, Window(0, 0, *snapped.grid.shape))
+    np.testing.assert_array_equal(pixels[:, *covered.slices], read_window(raster, Window(0, 0, 50, 60))[0])
+    assert valid.sum() == valid[covered.slices].sum() == 50 * 60
+
+
+def test_chips_of_neighbours_with_one_snap_raster_coincide(folder, lattice):
+    pixels = smooth_pixels(1, 80, 100)
+    left = describe(write_pixels(folder / "l.tif", pixels[:, :, :70], origin=(500000, 5000000)))
+    right = describe(write_pixels(folder / "r.tif", pixels[:, 10:, 30:], origin=(500030, 4999990)))
+    chips = []
+    for raster in (left, right):
+        snapped, _ = snap_grid(raster, lattice, {}, step=STEP)
+        found = {}
+        for row in range(0, snapped.grid.height - STEP + 1, STEP):
+            for col in range(0, snapped.grid.width - STEP + 1, STEP):
+                chip, valid = read_window(snapped, Window(row, col, STEP, STEP))
+                if valid.all():
+                    found[snapped.grid.affine @ (col, row)] = chip
+        chips.append(found)
+    shared = chips[0].keys() & chips[1].keys()
+    assert len(shared) >= 4
+    for place in shared:
+        np.testing.assert_array_equal(chips[0][place], chips[1][place])
+
+
+def test_a_shift_by_part_of_a_pixel_is_resampled(folder, lattice):
+    raster = describe(write_raster(folder / "half.tif", height=50, width=60, origin=(500000.5, 5000000)))
+    snapped, covered = snap_grid(raster, lattice, {}, step=STEP)
+    assert (snapped.grid.bounds[0] - 500003) % STEP == 0
+    assert covered.width == 61
+    middle = Window(covered.row + 10, covered.col + 10, 20, 20)
+    pixels = read_window(raster, Window(10, 9, 20, 21))[0].astype(float)
+    between = (pixels[:, :, :-1] + pixels[:, :, 1:]) / 2
+    assert np.abs(read_window(snapped, middle)[0] - between).max() <= 1
+
+
+@pytest.mark.parametrize("context", [{"cellSize": 2}, {"outSR": "EPSG:3857"}, {"outSR": 3857, "cellSize": 3}])
+def test_a_cell_size_and_a_crs_go_with_a_snap_raster(folder, raster, context):
+    crs = "EPSG:3857" if "outSR" in context else "EPSG:32633"
+    origin = (1669000, 5646000) if "outSR" in context else (500003, 5000007)
+    snap = write_raster(folder / f"{len(context)}{crs[5:]}.tif", height=9, width=9, crs=crs, origin=origin)
+    snapped, covered = snap_grid(raster, snap, context, step=STEP)
+    cell = snapped.grid.cell_size[0]
+    steps = (snapped.grid.bounds[0] - origin[0]) / (cell * STEP)
+    assert steps == pytest.approx(round(steps), abs=1e-6)
+    assert target_grid(raster, context).grid.cell_size[0] == pytest.approx(cell)
+    assert 0 <= covered.row < STEP
+    assert 0 <= covered.col < STEP
+    assert (covered.row_stop, covered.col_stop) == snapped.grid.shape
+
+
+def test_cells_that_are_nearly_the_snap_rasters_become_so(folder):
+    raster = describe(write_raster(folder / "near.tif", height=50, width=60, cell=1.0001))
+    lattice = write_raster(folder / "one.tif", height=9, width=9)
+    assert snap_grid(raster, lattice, {}, step=STEP)[0].grid.cell_size == (1.0, 1.0)
+
+
+def test_a_snap_raster_in_another_crs_is_refused(folder, raster):
+    other = write_raster(folder / "other.tif", height=9, width=9, crs="EPSG:32634")
+    with pytest.raises(CrsError, match=r"other\.tif is in another.*set outSR to its CRS"):
+        snap_grid(raster, other, {}, step=STEP)
+    with pytest.raises(SettingError, match="step=0 cannot work"):
+        snap_grid(raster, raster, {}, step=0)
+
+
+def test_a_rotated_snap_raster_is_refused(raster):
+    turned = replace(raster.native, transform=tuple(raster.native.affine @ Affine.rotation(5))[:6])
+    with pytest.raises(SettingError, match="is rotated"):
+        snap_grid(raster, replace(raster, native=turned, grid=turned), {}, step=STEP)
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32633", "EPSG:32634"])
+def test_a_raster_mask_lets_through_what_is_not_0(folder, raster, crs):
+    pixels = np.ones((1, 60, 60), "uint8")
+    pixels[:, :20] = 0
+    pixels[:, 30:32] = 9
+    x, y = transform("EPSG:32633", crs, [500010], [4999990])
+    path = write_pixels(folder / f"mask{crs[5:]}.tif", pixels, nodata=9, crs=crs, origin=(x[0], y[0]))
+    mask = mask_on(path, raster.grid)
+    through = mask_window(mask, Window(0, 0, 100, 120))
+    assert through.shape == (100, 120)
+    if crs == "EPSG:32633":
+        expected = np.zeros((100, 120), bool)
+        expected[30:70, 10:70] = True
+        expected[40:42] = False
+        np.testing.assert_array_equal(through, expected)
+    else:  # turned by six degrees against the grid
+        assert 1800 < through.sum() < 3000
+    np.testing.assert_array_equal(mask_window(mask, Window(30, 20, 40, 9)), through[30:70, 20:29])

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 import rasterio
 import rasterio.merge
-from affine import Affine
 
 from rasterloom.models.errors import MissingInputError, RasterError
 from rasterloom.pipeline.rasters.grid import Window
-from rasterloom.pipeline.rasters.mosaics import pinned
 from rasterloom.pipeline.rasters.open import describe, open_raster
+from rasterloom.pipeline.rasters.pinned import pinned
 from rasterloom.pipeline.rasters.read import read_window
 from tests.support.rasters import smooth_pixels, write_pixels, write_raster
 
@@ -153,16 +152,7 @@ def test_a_replaced_part_gives_the_mosaic_another_etag(tmp_path):
     assert describe(tmp_path).etag != before.etag
 
 
-@pytest.mark.parametrize(
-    ("other", "words"),
-    [
-        ({"bands": 2}, "bands"),
-        ({"dtype": "uint16"}, "pixel type"),
-        ({"nodata": 0}, "nodata"),
-        ({"crs": "EPSG:32634"}, "coordinate reference systems"),
-        ({"cell": 2.0}, "one cell size"),
-    ],
-)
+@pytest.mark.parametrize(("other", "words"), [({"bands": 2}, "bands"), ({"dtype": "uint16"}, "pixel type")])
 def test_parts_that_do_not_fit_are_refused_by_name(tmp_path, other, words):
     write_raster(tmp_path / "a.tif", height=10, width=10)
     write_raster(tmp_path / "odd.tif", height=10, width=10, **other)
@@ -171,15 +161,32 @@ def test_parts_that_do_not_fit_are_refused_by_name(tmp_path, other, words):
     assert "odd.tif" in str(refused.value)
 
 
-@pytest.mark.parametrize("affine", [Affine.rotation(10), Affine.scale(1, 1), Affine.scale(-1, -1)])
-def test_rotated_and_south_up_parts_are_refused(tmp_path, affine):
-    write_raster(tmp_path / "a.tif", height=10, width=10)
-    profile = {"count": 3, "height": 10, "width": 10, "dtype": "uint8", "crs": "EPSG:32633"}
-    affine = Affine.translation(WEST, NORTH) @ affine
-    with rasterio.open(tmp_path / "odd.tif", "w", driver="GTiff", transform=affine, **profile) as target:
-        target.write(smooth_pixels(3, 10, 10))
-    with pytest.raises(RasterError, match=r"odd\.tif is rotated or runs from south to north"):
-        describe(tmp_path)
+def test_parts_with_nodata_values_of_their_own_are_read_through_their_masks(tmp_path):
+    left, right = np.full((2, 10, 10), 5, "uint8"), np.full((2, 10, 10), 7, "uint8")
+    left[:, 2], left[0, 4] = 0, 0  # nothing there; dark
+    right[:, 3], right[0, 5] = 255, 255
+    paths = [
+        part(tmp_path / "a.tif", 0, 0, left, nodata=0),
+        part(tmp_path / "b.tif", 0, 10, right, nodata=255),
+        part(tmp_path / "c.tif", 0, 20, np.full((2, 10, 10), 0, "uint8")),
+    ]
+    raster = describe(paths)
+    assert raster.nodata is None
+    pixels, valid = whole(raster)
+    expected = np.ones((10, 30), bool)
+    expected[2, :10] = expected[3, 10:20] = False
+    np.testing.assert_array_equal(valid, expected)
+    np.testing.assert_array_equal(pixels[1][:, :10][expected[:, :10]], 5)
+
+
+def test_parts_whose_nodata_is_no_number_agree(tmp_path):
+    pixels = smooth_pixels(1, 10, 10, dtype="float32")
+    pixels[0, 3] = np.nan
+    for col in (0, 10):
+        part(tmp_path / f"{col}.tif", 0, col, pixels, nodata=np.nan)
+    raster = describe(tmp_path)
+    assert np.isnan(raster.nodata)
+    np.testing.assert_array_equal(whole(raster)[1], np.isfinite(np.tile(pixels[0], 2)))
 
 
 def test_a_missing_part_is_named(tmp_path):

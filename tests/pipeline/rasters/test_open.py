@@ -12,6 +12,7 @@ from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning
 
 from rasterloom.models.errors import CrsError, MissingInputError, RasterError, SettingError
+from rasterloom.pipeline.rasters import checks
 from rasterloom.pipeline.rasters.gdal import DRIVERS
 from rasterloom.pipeline.rasters.grid import Window
 from rasterloom.pipeline.rasters.open import describe
@@ -134,15 +135,46 @@ def test_a_path_that_leads_nowhere_is_missing(name, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "address",
-    ["https://example.org/a.tif?token=secret", "s3://bucket/a.tif", "/vsicurl/https://example.org/a.tif"]
-    + ["/vsizip/a.zip/a.tif", "/vsimem/a.tif", "HTTP://EXAMPLE.ORG/A.TIF"],
+    ("argument", "words"),
+    [
+        ({"assets": "red"}, "assets= is for STAC items"),
+        ({"variable": "red"}, "variable= is for a Zarr store"),
+        ({"alpha": "veil"}, "alpha='veil' cannot work"),
+        ({"resampling": "best"}, "resampling='best' is not known"),
+    ],
 )
-def test_addresses_are_said_to_be_remote_without_showing_their_secrets(address):
-    for source in (address, [address]):
-        with pytest.raises(MissingInputError, match=r"not on a local disk.*download it first") as refused:
-            describe(source)
-        assert "secret" not in str(refused.value)
+def test_arguments_for_other_kinds_of_source_are_refused(path, argument, words):
+    with pytest.raises(SettingError, match=words):
+        describe(path, **argument)
+
+
+def test_a_folder_in_a_list_is_no_file(path):
+    with pytest.raises(RasterError, match="cannot be opened as a raster: Is a directory"):
+        describe([path, path.parent])
+
+
+def test_a_file_address_is_a_path(path):
+    assert describe(path.resolve().as_uri()) == describe(path)
+
+
+def test_a_raster_in_blocks_that_are_too_large_says_how_to_retile_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(checks, "MAX_BLOCK", 1000)
+    path = write(
+        tmp_path / "a.tif", bands=3, crs="EPSG:32633", transform=PLACED, blockysize=20, interleave="pixel"
+    )
+    with pytest.raises(RasterError, match=r"a\.tif is stored in blocks of .*gdal_translate -co TILED=YES"):
+        describe(path)
+    tiled = write_raster(tmp_path / "b.tif", height=20, width=30)  # blocks of 64 x 64 x 3
+    with pytest.raises(RasterError, match=r"b\.tif is stored in blocks of"):
+        describe(tiled)
+    monkeypatch.undo()
+    assert describe(path).grid.shape == (20, 30)
+
+
+def test_a_raster_that_claims_too_many_pixels_is_refused(path, monkeypatch):
+    monkeypatch.setattr(checks, "MAX_PIXELS", 599)
+    with pytest.raises(RasterError, match="says that it has 20 x 30 pixels, more than"):
+        describe(path)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
-import numpy as np
+from dataclasses import replace
+
 import pytest
 
 from rasterloom.models.errors import SettingError
-from rasterloom.pipeline.rasters.open import describe, open_raster
+from rasterloom.pipeline.rasters.open import describe
 from tests.support.rasters import write_raster
 
 
@@ -39,7 +40,11 @@ def test_coming_back_to_the_native_grid_reads_the_pixels_as_they_are(raster):
     assert there.on_grid(raster.grid).grid == there.native
 
 
-def test_arrays_stay_on_their_own_grid(raster):
-    array = describe(open_raster(raster).astype("float32") + np.float32(1))
-    with pytest.raises(SettingError, match=r"rio\.reproject"):
-        array.on_grid(array.grid.regridded(cell_size=(3.0, 3.0)))
+def test_an_unknown_resampling_lists_the_known_ones(raster):
+    with pytest.raises(SettingError, match=r"'cubical' is not known: use one of nearest, bilinear"):
+        raster.on_grid(raster.grid.regridded(cell_size=(3.0, 3.0)), resampling="cubical")
+
+
+def test_numbers_of_colours_are_not_mixed(raster):
+    indexed = replace(raster, indexed=True)
+    assert indexed.on_grid(raster.grid.regridded(cell_size=(3.0, 3.0))).resampling == "nearest"

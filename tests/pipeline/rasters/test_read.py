@@ -17,7 +17,7 @@ from rasterio.windows import Window as GdalWindow
 from rasterloom.models.errors import ReadError
 from rasterloom.pipeline.rasters import read
 from rasterloom.pipeline.rasters.grid import Window
-from rasterloom.pipeline.rasters.open import describe
+from rasterloom.pipeline.rasters.open import describe, open_raster
 from rasterloom.pipeline.rasters.read import HANDLES, read_padded, read_window
 from tests.support.rasters import smooth_pixels, write_pixels, write_raster
 
@@ -186,6 +186,18 @@ def test_other_grids_keep_the_alpha_band_as_the_mask(tmp_path, nodata):
     _, valid = whole(coarse)
     assert not valid[:10].any()
     assert valid[10:].all()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "float32"])
+@pytest.mark.parametrize("bands", [1, 2, 3, 4])
+def test_cells_beyond_a_turned_raster_are_not_valid(tmp_path, dtype, bands):
+    raster = describe(
+        place(tmp_path / "a.tif", some(bands, dtype=dtype), photometric="MINISBLACK", alpha="NO")
+    )
+    turned = raster.on_grid(raster.grid.regridded(crs="EPSG:32634"))
+    pixels, valid = whole(turned)
+    np.testing.assert_array_equal(valid, (pixels > 0).all(axis=0))
+    assert 0.8 < valid.mean() < 0.95
 
 
 def test_a_south_up_raster_is_read_row_by_row_as_it_lies(tmp_path):
@@ -358,3 +370,27 @@ def test_reading_the_same_file_as_two_rasters_keeps_them_apart(raster):
     np.testing.assert_array_equal(
         whole(nearest)[0], whole(raster)[0][:, 1::3, 1::3][:, : grid.height, : grid.width]
     )
+
+
+@pytest.mark.parametrize("nodata", [None, 7])
+@pytest.mark.parametrize(("down", "across"), [(3, 5), (-10, -20), (-100, 4), (0, 0)])
+def test_a_grid_moved_by_whole_pixels_is_read_without_resampling(tmp_path, nodata, down, across):
+    raster = describe(place(tmp_path / "a.tif", some(), nodata=nodata))
+    grid = raster.grid.cropped(Window(down, across, 60, 70))
+    pixels, valid = whole(raster.on_grid(grid, resampling="bilinear"))
+    expected = np.full((3, 300, 300), nodata or 0, "uint8")
+    seen = np.zeros((300, 300), bool)
+    expected[:, 120:160, 120:170], seen[120:160, 120:170] = whole(raster)
+    cut = Window(120 + down, 120 + across, 60, 70).slices
+    np.testing.assert_array_equal(pixels, expected[:, *cut])
+    np.testing.assert_array_equal(valid, seen[cut])
+
+
+def test_a_moved_grid_in_an_array_reads_alike(tmp_path):
+    path = place(tmp_path / "a.tif", some(dtype="float32"))
+    file = describe(path)
+    array = describe(open_raster(path) * 1)
+    assert array.array is not None
+    grid = file.grid.cropped(Window(-3, 4, 50, 60))
+    for one, other in zip(whole(array.on_grid(grid)), whole(file.on_grid(grid)), strict=True):
+        np.testing.assert_array_equal(one, other)
