@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rasterloom.models.bring import from_torch as from_torch
     from rasterloom.models.contract import (
         ClassInfo as ClassInfo,
         ModelSpec as ModelSpec,
@@ -31,10 +32,13 @@ if TYPE_CHECKING:
     )
     from rasterloom.models.history import EpochRow as EpochRow, History as History
     from rasterloom.models.imagery import ImageryModel as ImageryModel
+    from rasterloom.models.pixels.foreign import TorchModel as TorchModel
     from rasterloom.models.pixels.unet import UnetClassifier as UnetClassifier
 
 _PUBLIC = {
     "UnetClassifier": "rasterloom.models.pixels.unet",
+    "from_torch": "rasterloom.models.bring",
+    "TorchModel": "rasterloom.models.pixels.foreign",
     "ImageryModel": "rasterloom.models.imagery",
     "ClassInfo": "rasterloom.models.contract",
     "ModelSpec": "rasterloom.models.contract",
@@ -64,6 +68,8 @@ _PUBLIC = {
 
 __all__ = [
     "UnetClassifier",
+    "from_torch",
+    "TorchModel",
     "ImageryModel",
     "ClassInfo",
     "ModelSpec",

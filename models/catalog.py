@@ -24,6 +24,8 @@ class AdapterRow:
     """``ModelConfiguration`` of its packages."""
     inference_function: str
     """``InferenceFunction`` of packages that hold an inference script."""
+    trainable: bool = True
+    """Whether it is built from its settings and trained. If not, its package holds the network itself."""
 
     def load(self) -> type[Any]:
         """The class itself; imports torch."""
@@ -39,6 +41,15 @@ CATALOG = (
         model_type="ImageClassification",
         configuration="_unet",
         inference_function="ArcGISImageClassifier.py",
+    ),
+    AdapterRow(
+        name="TorchModel",
+        task=Task.PIXELS,
+        module="rasterloom.models.pixels.foreign",
+        model_type="ImageClassification",
+        configuration="_rasterloom_torch",
+        inference_function="ArcGISImageClassifier.py",
+        trainable=False,
     ),
 )
 """In the order the documentation shows them."""

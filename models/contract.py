@@ -43,6 +43,10 @@ class ClassInfo:
     """Red, green, blue, 0..255."""
 
 
+BACKGROUND = ClassInfo(0, "background", (0, 0, 0))
+"""What an output stands for that belongs to no class."""
+
+
 @dataclass(frozen=True)
 class Normalization:
     """Per-band affine scaling: the network sees ``(pixel - mean) / std``."""
@@ -71,18 +75,20 @@ class ModelSpec:
     extract_bands: tuple[int, ...]
     """0-based positions of those bands in the source raster."""
     dtype: str
-    """Pixel type of the training raster, such as ``uint8``."""
+    """Pixel type of the training raster, such as ``uint8``; empty where nobody knows."""
     normalization: Normalization
     tile_size: int
     """Side of the chips it was trained on, in pixels."""
     classes: tuple[ClassInfo, ...]
     """In ascending value; value 0 only where background is a class of its own."""
     cell_size: tuple[float, float]
-    """Pixel width and height of the training chips, in units of ``crs``."""
+    """Pixel width and height of the training chips, in units of ``crs``; 0 where nobody knows."""
     crs: str
-    """WKT or authority code of the training chips."""
+    """WKT or authority code of the training chips; empty where nobody knows."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """The constructor's settings, JSON-able, such as ``{"backbone": "resnet18"}``."""
+    background: bool = True
+    """Whether output 0 is what belongs to no class. Without effect where 0 is a class of its own."""
 
     @property
     def band_count(self) -> int:
@@ -90,14 +96,23 @@ class ModelSpec:
 
     @property
     def output_values(self) -> tuple[int, ...]:
-        """Class value of each network output: 0 first, then the classes in ascending value."""
-        return (0, *sorted(c.value for c in self.classes if c.value != 0))
+        """Class value of each network output, ascending: 0 for background where there is one, the classes."""
+        named = {c.value for c in self.classes}
+        return tuple(sorted(named | {0} if self.background else named))
+
+    @property
+    def output_classes(self) -> tuple[ClassInfo, ...]:
+        """The class of each network output; output 0 is background unless 0 is a class of its own."""
+        known = {info.value: info for info in self.classes}
+        return tuple(known.get(value, BACKGROUND) for value in self.output_values)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able dictionary that :meth:`from_json` reads back."""
         plain = asdict(replace(self, parameters={}))
         plain["parameters"] = dict(self.parameters)
         plain["task"] = str(self.task)
+        if self.background:
+            del plain["background"]  # packages and digests of older versions stay what they are
         return plain
 
     @classmethod
@@ -117,6 +132,7 @@ class ModelSpec:
             cell_size=(float(plain["cell_size"][0]), float(plain["cell_size"][1])),
             crs=str(plain["crs"]),
             parameters=dict(plain["parameters"]),
+            background=bool(plain.get("background", True)),
         )
 
 

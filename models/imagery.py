@@ -14,10 +14,8 @@ from rasterloom.models.errors import ModelMismatchError, SettingError
 from rasterloom.models.freezing import freeze_layers, grouped_parameters
 from rasterloom.models.history import History
 from rasterloom.models.services import service
-from rasterloom.models.settings import check_known
+from rasterloom.models.settings import FRAMEWORK, check_known, check_saving
 from rasterloom.models.weights import check_same_outputs, put_weights
-
-FRAMEWORK = "PyTorch"
 
 
 class ImageryModel(ABC):
@@ -91,11 +89,22 @@ class ImageryModel(ABC):
 
         Raises SettingError if it is of another class or its parameters cannot work.
         """
+        model = cls.without_network(spec)
+        model._begin(model.spec, data, pretrained=False)
+        return model
+
+    @classmethod
+    def without_network(cls, spec: ModelSpec) -> Self:
+        """What the description alone tells: enough for :attr:`tile_multiple`.
+
+        Raises SettingError if it is of another class or its parameters cannot work.
+        """
         if spec.model != cls.__name__:
             raise SettingError(f"{cls.__name__} cannot be built from the description of a {spec.model}.")
         model = cls.__new__(cls)
         parameters = cls.complete_parameters(spec.parameters)
-        model._begin(dataclasses.replace(spec, parameters=parameters), data, pretrained=False)
+        model.spec = dataclasses.replace(spec, parameters=parameters)
+        model.data, model.history = None, History()
         return model
 
     @classmethod
@@ -151,9 +160,7 @@ class ImageryModel(ABC):
     @property
     def output_classes(self) -> tuple[ClassInfo, ...]:
         """The class of each network output; output 0 is background unless 0 is a class of its own."""
-        known = {info.value: info for info in self.spec.classes}
-        background = ClassInfo(0, "background", (0, 0, 0))
-        return tuple(known.get(value, background) for value in self.spec.output_values)
+        return self.spec.output_classes
 
     def fit(
         self,
@@ -282,7 +289,7 @@ class ImageryModel(ABC):
         OutputExistsError
             If a package of this name exists.
         """
-        _check_saving(framework=framework, publish=publish, gis=gis, save_optimizer=save_optimizer)
+        check_saving(framework=framework, publish=publish, gis=gis, save_optimizer=save_optimizer)
         check_known("save", kwargs, {"overwrite"})
         path: Path = service("save")(
             self,
@@ -382,18 +389,3 @@ class ImageryModel(ABC):
     @property
     def _working_dir(self) -> Path | None:
         return None if self.data is None else self.data.working_dir
-
-
-def _check_saving(*, framework: str, publish: bool, gis: object, save_optimizer: bool) -> None:
-    if str(framework).lower() != FRAMEWORK.lower():
-        raise SettingError(f"framework={framework!r} cannot be written: use 'PyTorch'.")
-    if publish or gis is not None:
-        raise SettingError(
-            "publish and gis belong to a hosted GIS: use publish=False and gis=None, and copy the .dlpk "
-            "file to where it is needed."
-        )
-    if save_optimizer:
-        raise SettingError(
-            "save_optimizer=True cannot work: a package holds weights only. Use save_optimizer=False; "
-            "training goes on from the weights with a new optimiser."
-        )

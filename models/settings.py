@@ -6,6 +6,9 @@ from typing import Any
 
 from rasterloom.models.errors import SettingError
 
+FRAMEWORK = "PyTorch"
+"""What packages are written for."""
+
 
 def read_settings(owner: str, given: Mapping[str, Any], *kinds: type) -> tuple[Any, ...]:
     """One instance of each kind of settings, filled from one flat mapping.
@@ -73,3 +76,19 @@ def checked_integers(name: str, value: Any, *, least: int, most: int) -> tuple[i
     ):
         raise SettingError(f"{name}={value!r} cannot work: use a list of integers from {least} to {most}.")
     return tuple(value)
+
+
+def check_saving(*, framework: str, publish: bool, gis: object, save_optimizer: bool) -> None:
+    """Refuse what packages do not know; the message says what to use."""
+    if str(framework).lower() != FRAMEWORK.lower():
+        raise SettingError(f"framework={framework!r} cannot be written: use 'PyTorch'.")
+    if publish or gis is not None:
+        raise SettingError(
+            "publish and gis belong to a hosted GIS: use publish=False and gis=None, and copy the .dlpk "
+            "file to where it is needed."
+        )
+    if save_optimizer:
+        raise SettingError(
+            "save_optimizer=True cannot work: a package holds weights only. Use save_optimizer=False; "
+            "training goes on from the weights with a new optimiser."
+        )

@@ -59,14 +59,18 @@ class PixelClassifier(ImageryModel):
             self._loss = self._build_loss()
         return self._loss.to(logits.device)(logits, target)
 
+    def scores(self, logits: Tensor) -> Tensor:
+        """The logits, (N, K, H, W), with the lowest of all numbers for ignored classes."""
+        ignored = self._ignored_positions
+        if not ignored:
+            return logits
+        hidden = torch.zeros(logits.shape[1], dtype=torch.bool, device=logits.device)
+        hidden[ignored] = True
+        return logits.masked_fill(hidden.view(1, -1, 1, 1), -torch.inf)
+
     def probabilities(self, logits: Tensor) -> Tensor:
         """Softmax over the classes that are not ignored, (N, K, H, W) in 0..1; ignored ones have 0."""
-        ignored = self._ignored_positions
-        if ignored:
-            hidden = torch.zeros(logits.shape[1], dtype=torch.bool, device=logits.device)
-            hidden[ignored] = True
-            logits = logits.masked_fill(hidden.view(1, -1, 1, 1), -torch.inf)
-        return logits.softmax(dim=1)
+        return self.scores(logits).softmax(dim=1)
 
     @property
     def ignored_values(self) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 from rasterloom.models.errors import PackageError
 from rasterloom.pipeline.packages.manifest import relative_name
@@ -19,7 +19,7 @@ MOST_RATIO = 200
 FREE_BYTES = 2**20
 """A member up to this size may have any ratio."""
 
-WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt")
+WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".pt2", ".torchscript", ".onnx", ".pickle")
 """Stored as they are: packing takes seconds at writing and reading, and saves less than a tenth."""
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip can hold
@@ -28,13 +28,13 @@ _ENCRYPTED = 0x1
 _BLOCK = 2**20
 
 
-def write_archive(path: Path, members: Mapping[str, Path]) -> None:
+def write_archive(path: Path, members: Mapping[str, Path | bytes]) -> None:
     """Write files into a new zip: equal contents and names give equal bytes.
 
     Parameters
     ----------
     members
-        Name in the archive to the file on disk.
+        Name in the archive to the file on disk, or to what it holds.
 
     Raises
     ------
@@ -48,10 +48,17 @@ def write_archive(path: Path, members: Mapping[str, Path]) -> None:
             info.compress_type = zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED
             info.create_system = 3  # Unix, wherever it is written
             info.external_attr = (stat.S_IFREG | 0o644) << 16
-            info.file_size = members[name].stat().st_size  # decides whether 64-bit fields are needed
-            with members[name].open("rb") as source, archive.open(info, "w") as target:
-                while block := source.read(_BLOCK):
-                    target.write(block)
+            _write_member(archive, info, members[name])
+
+
+def _write_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, content: Path | bytes) -> None:
+    if isinstance(content, bytes):
+        archive.writestr(info, content)
+        return
+    info.file_size = content.stat().st_size  # decides whether 64-bit fields are needed
+    with content.open("rb") as source, archive.open(info, "w") as target:
+        while block := source.read(_BLOCK):
+            target.write(block)
 
 
 class Archive:
@@ -60,8 +67,15 @@ class Archive:
     Members are read into memory by name and nothing is unpacked to disk.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, file: Path | BinaryIO, *, source: str = "") -> None:
         """Open a zip and check every entry of its table.
+
+        Parameters
+        ----------
+        file
+            Its path, or an open file.
+        source
+            What messages call it. Without one, its path.
 
         Raises
         ------
@@ -72,13 +86,15 @@ class Archive:
         OSError
             If it cannot be read.
         """
-        self.path = path
+        self.source = source or str(file)
         try:
-            self._zip = zipfile.ZipFile(path)
+            self._zip = zipfile.ZipFile(file)
         except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-            raise PackageError(f"{path} is no model package: it is no whole zip file ({error}).") from error
+            raise PackageError(
+                f"{self.source} is no model package: it is no whole zip file ({error})."
+            ) from error
         try:
-            self._members = _checked(self._zip.infolist(), str(path))
+            self._members = _checked(self._zip.infolist(), self.source)
         except PackageError:
             self._zip.close()
             raise
@@ -97,11 +113,11 @@ class Archive:
             If there is no such member or it is damaged.
         """
         if name not in self._members:
-            raise PackageError(f"{self.path} lacks {name}: it holds {', '.join(self.names) or 'nothing'}.")
+            raise PackageError(f"{self.source} lacks {name}: it holds {', '.join(self.names) or 'nothing'}.")
         try:
             return self._zip.read(self._members[name])
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-            raise PackageError(f"{self.path} is damaged: {name} cannot be unpacked ({error}).") from error
+            raise PackageError(f"{self.source} is damaged: {name} cannot be unpacked ({error}).") from error
 
     def close(self) -> None:
         """Let go of the file."""

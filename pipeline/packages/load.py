@@ -1,15 +1,17 @@
-"""Reading model packages without running anything that is in them."""
+"""Reading model packages; what is in them is run only where the caller trusts it."""
 
 import hashlib
 import io
 import json
 import pickle
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+from rasterloom.cluster.places import Place
+from rasterloom.models.catalog import find_adapter
 from rasterloom.models.contract import ModelSpec
 from rasterloom.models.errors import MissingInputError, ModelMismatchError, PackageError, SettingError
 from rasterloom.models.history import History
@@ -19,12 +21,14 @@ from rasterloom.pipeline.packages.manifest import from_emd, parse_emd
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from rasterloom.models.imagery import ImageryModel
+    from rasterloom.models.networks.programs import Program
 
 MOST_EMD_BYTES = 64 * 2**20
 ARCHIVE_SUFFIXES = (".dlpk", ".zip")
 _SAFETENSORS = (".safetensors",)
 _PICKLED = (".pth", ".pt")
+_PROGRAMS = (".pt2", ".torchscript", ".onnx", ".pickle")
+"""What a network of another author is written as."""
 _BLOCK = 2**20
 
 
@@ -43,6 +47,8 @@ class Package:
     """The training table."""
     source: str
     """What messages call it."""
+    trust: bool = False
+    """Whether a network that is a program may be run."""
 
     @cached_property
     def digest(self) -> str:
@@ -65,17 +71,37 @@ class Package:
             return _read_safetensors(self.weights, f"{self.source}, {self.weights_name}")
         return _read_pickled(self.weights, f"{self.source}, {self.weights_name}")
 
+    def program(self) -> "Program":
+        """The network as a program, of a model that is not built from its description."""
+        from rasterloom.models.networks.programs import Program, ProgramKind
 
-def load_package(path: str | Path, *, working_dir: Path | None = None) -> Package:
-    """Read a model package. Code in it is never run.
+        content = self.weights if isinstance(self.weights, bytes) else self.weights.read_bytes()
+        return Program(ProgramKind(self.weights_name.rpartition(".")[2]), content)
+
+    def check_trust(self) -> None:
+        """Refuse a network that is a program and not trusted. Raises PackageError with what to do."""
+        if self.weights_name.endswith(_PROGRAMS):
+            from rasterloom.models.networks.programs import ProgramKind, check_trust
+
+            kind = ProgramKind(self.weights_name.rpartition(".")[2])
+            check_trust(kind, trust=self.trust, source=self.source)
+
+
+def load_package(
+    path: str | Path | Place, *, working_dir: Path | None = None, trust: bool = False
+) -> Package:
+    """Read a model package. Nothing in it is run by this, and later only what is trusted.
 
     Parameters
     ----------
     path
         A ``.dlpk`` file, an ``.emd`` file with its weights beside it, the folder of one, or either path
-        without its ending.
+        without its ending; or the URL of a ``.dlpk`` file, such as s3://bucket/fields.dlpk.
     working_dir
         A name alone that is nowhere else is looked for in this folder's ``models``.
+    trust
+        Whether a network may be run that is a program of its author, as ``from_torch`` brings them. Without
+        it packages of weights and of ONNX graphs can be used.
 
     Raises
     ------
@@ -83,11 +109,24 @@ def load_package(path: str | Path, *, working_dir: Path | None = None) -> Packag
         If nothing is there.
     PackageError
         If what is there is no whole package of ours; the message says what is wrong with it.
+    MissingExtraError
+        If nothing here reads that kind of URL.
     """
+    return replace(_read(str(path) if isinstance(path, Place) else path, working_dir), trust=trust)
+
+
+def read_package(content: bytes, *, source: str, trust: bool = False) -> Package:
+    """The package in the bytes of a ``.dlpk`` file; otherwise as :func:`load_package`."""
+    return replace(_from_archive(io.BytesIO(content), source), trust=trust)
+
+
+def _read(path: str | Path, working_dir: Path | None) -> Package:
     try:
+        if isinstance(path, str) and "://" in path:
+            return _from_url(path)
         found = _find(Path(path), working_dir)
         if found.suffix.lower() in ARCHIVE_SUFFIXES:
-            return _from_archive(found)
+            return _from_archive(found, str(found))
         return _from_emd_file(found)
     except OSError as error:
         if isinstance(error, MissingInputError):
@@ -95,25 +134,58 @@ def load_package(path: str | Path, *, working_dir: Path | None = None) -> Packag
         raise PackageError(f"{path} cannot be read: {error}.") from error
 
 
-def build_model(package: Package, device: str = "cpu") -> "ImageryModel":
+def build_model(package: Package, device: str = "cpu") -> Any:
     """The model of a package on a device, in evaluation mode, without data.
+
+    Returns
+    -------
+    ImageryModel or TorchModel
 
     Raises
     ------
     PackageError
-        If the weights are damaged or do not belong to the description.
+        If the weights are damaged or do not belong to the description, or the network is a program that is
+        not trusted.
     """
-    from rasterloom.models.build import build
-    from rasterloom.models.weights import put_weights
-
+    trainable = find_adapter(package.spec.model).trainable
     try:
-        model = build(package.spec)
-        put_weights(model.network, package.tensors())
+        model = _from_weights(package) if trainable else _from_program(package)
     except (ModelMismatchError, SettingError) as error:
         raise PackageError(f"{package.source} contradicts itself: {error}") from error
     model.history = package.history
     model.network.to(device).eval()
     return model
+
+
+def _from_weights(package: Package) -> Any:
+    from rasterloom.models.build import build
+    from rasterloom.models.weights import put_weights
+
+    model = build(package.spec)
+    put_weights(model.network, package.tensors())
+    return model
+
+
+def _from_program(package: Package) -> Any:
+    package.check_trust()  # before anything is read, also by a model class
+    kind = find_adapter(package.spec.model).load()
+    return kind.from_program(
+        package.spec,
+        package.program(),
+        trust=package.trust,
+        source=f"{package.source}, {package.weights_name}",
+    )
+
+
+def _from_url(url: str) -> Package:
+    place = Place.of(url)
+    if not place.name.lower().endswith(ARCHIVE_SUFFIXES):
+        raise PackageError(f"{url} is no package: a URL must be that of a .dlpk file.")
+    try:
+        content = place.parent.read(place.name)
+    except FileNotFoundError as error:
+        raise MissingInputError(f"{url} is not there: give the URL of a .dlpk file.") from error
+    return _from_archive(io.BytesIO(content), url)
 
 
 def _find(path: Path, working_dir: Path | None) -> Path:
@@ -141,16 +213,16 @@ def _emd_in(folder: Path) -> Path:
     return found[0]
 
 
-def _from_archive(path: Path) -> Package:
-    with Archive(path) as archive:
+def _from_archive(file: Path | BinaryIO, source: str) -> Package:
+    with Archive(file, source=source) as archive:
         names = [name for name in archive.names if name.lower().endswith(".emd")]
         if len(names) != 1:
             raise PackageError(
-                f"{path} is no model package: it holds {len(names)} .emd files and should hold one."
+                f"{source} is no model package: it holds {len(names)} .emd files and should hold one."
             )
-        emd = parse_emd(archive.read(names[0]), source=str(path))
+        emd = parse_emd(archive.read(names[0]), source=source)
         folder = names[0].rpartition("/")[0]
-        return _package(emd, str(path), lambda name: archive.read(f"{folder}/{name}" if folder else name))
+        return _package(emd, source, lambda name: archive.read(f"{folder}/{name}" if folder else name))
 
 
 def _from_emd_file(path: Path) -> Package:
@@ -172,10 +244,11 @@ def _weights_beside(emd: Path, name: str) -> Path:
 def _package(emd: dict[str, Any], source: str, weights: Callable[[str], Path | bytes]) -> Package:
     manifest = from_emd(emd, source=source)
     name = manifest.model_file
-    if not name.lower().endswith(_SAFETENSORS + _PICKLED):
-        known = ", ".join(_SAFETENSORS + _PICKLED)
+    endings = _SAFETENSORS + _PICKLED if find_adapter(manifest.spec.model).trainable else _PROGRAMS
+    if not name.lower().endswith(endings):
+        known = ", ".join(endings)
         raise PackageError(
-            f"{source} holds its weights as {name}, which cannot be read: it should be {known}."
+            f"{source} holds its network as {name}, which cannot be read: it should be {known}."
         )
     return Package(manifest.spec, emd, weights(name), name.lower(), manifest.history, source)
 

@@ -65,8 +65,7 @@ def to_emd(
         "ImageWidth": spec.tile_size,
         "ImageSpaceUsed": "MAP_SPACE",
         "SupportsVariableTileSize": True,
-        "MinCellSize": _cell_size(spec),
-        "MaxCellSize": _cell_size(spec),
+        **_cell_sizes(spec),
         "ModelParameters": {**spec.parameters, "backend": "pytorch"},
         "backend": "pytorch",
         "resize_to": None,
@@ -196,10 +195,10 @@ def normalization_stats(normalization: Normalization, dtype: str) -> dict[str, l
 
     Readers first map Min..Max to 0..1 and then subtract and divide by mean and deviation in these units. Any
     Min and Max give the same result when the scaled figures follow them: the pixel type's range is taken, and
-    for float pixels three deviations on both sides of the mean.
+    for float or unknown pixels three deviations on both sides of the mean.
     """
     mean, std = np.asarray(normalization.mean), np.asarray(normalization.std)
-    if np.issubdtype(np.dtype(dtype), np.integer):
+    if dtype and np.issubdtype(np.dtype(dtype), np.integer):
         limits = np.iinfo(dtype)
         low, high = np.full_like(mean, limits.min), np.full_like(mean, limits.max)
     else:
@@ -218,8 +217,11 @@ def normalization_stats(normalization: Normalization, dtype: str) -> dict[str, l
     return {name: values.astype(float).tolist() for name, values in stats.items()}
 
 
-def _cell_size(spec: ModelSpec) -> dict[str, Any]:
-    return {"x": spec.cell_size[0], "y": spec.cell_size[1], "spatialReference": _spatial_reference(spec.crs)}
+def _cell_sizes(spec: ModelSpec) -> dict[str, Any]:
+    if not all(spec.cell_size):
+        return {}
+    size = {"x": spec.cell_size[0], "y": spec.cell_size[1], "spatialReference": _spatial_reference(spec.crs)}
+    return {"MinCellSize": size, "MaxCellSize": size}
 
 
 def _spatial_reference(crs: str) -> dict[str, Any]:

@@ -81,9 +81,12 @@ def _settings(spec: ModelSpec) -> list[tuple[str, str]]:
     return [
         ("Model", spec.model),
         ("Bands", ", ".join(spec.bands)),
-        ("Pixel type", spec.dtype),
+        ("Pixel type", spec.dtype or "not known"),
         ("Tile size", f"{spec.tile_size} px"),
-        ("Cell size", f"{spec.cell_size[0]:g} x {spec.cell_size[1]:g}"),
+        (
+            "Cell size",
+            f"{spec.cell_size[0]:g} x {spec.cell_size[1]:g}" if all(spec.cell_size) else "not known",
+        ),
         *((name, json.dumps(value)) for name, value in spec.parameters.items()),
     ]
 

@@ -1,7 +1,7 @@
 """Writing model packages: a folder with everything, and the same as one file."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,22 +14,22 @@ from rasterloom.pipeline.packages.manifest import dump_emd, to_emd
 from rasterloom.pipeline.packages.metrics_page import metrics_page
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from rasterloom.models.imagery import ImageryModel
+    from rasterloom.models.networks.programs import Program
+    from rasterloom.models.ready import ReadyModel
 
 PAGE = "model_metrics.html"
 _ENDINGS = (".dlpk", ".emd")
 
 
 def save_package(
-    model: "ImageryModel",
+    model: "ReadyModel",
     name_or_path: str | Path,
     *,
     working_dir: Path | None = None,
     overwrite: bool = False,
     compute_metrics: bool = True,
     save_inference_file: bool = True,
+    program: "Program | None" = None,
 ) -> Path:
     """Write a model as the folder NAME and, beside it, the same files in NAME.dlpk.
 
@@ -48,6 +48,8 @@ def save_package(
         Judge the model on its validation set, where it has data, and write the figures down.
     save_inference_file
         Add the script that other software calls.
+    program
+        The network itself, for a model that is not built from its description. None asks the model for it.
 
     Returns
     -------
@@ -69,7 +71,8 @@ def save_package(
     with _scratch_beside(folder) as scratch:
         staged = scratch / folder.name
         staged.mkdir()
-        _write_members(model, staged, facts=facts, save_inference_file=save_inference_file)
+        weights = _write_network(model, program, staged)
+        _write_description(model, staged, weights, facts=facts, save_inference_file=save_inference_file)
         archive = scratch / _archive_name(folder)
         write_archive(archive, {file.name: file for file in staged.iterdir()})
         if folder.exists():
@@ -124,12 +127,10 @@ def _scratch_beside(folder: Path) -> Iterator[Path]:
         ) from error
 
 
-def _write_members(
-    model: "ImageryModel", folder: Path, *, facts: dict[str, Any], save_inference_file: bool
+def _write_description(
+    model: "ReadyModel", folder: Path, weights: str, *, facts: Mapping[str, Any], save_inference_file: bool
 ) -> None:
     name, row = folder.name, find_adapter(model.spec.model)
-    weights = f"{name}.safetensors"
-    _write_weights(model.network, folder / weights)
     emd = to_emd(
         model.spec,
         model_file=weights,
@@ -143,9 +144,17 @@ def _write_members(
         (folder / row.inference_function).write_text(inference_script(row), encoding="utf-8")
 
 
-def _write_weights(network: "nn.Module", path: Path) -> None:
+def _write_network(model: Any, program: "Program | None", folder: Path) -> str:
+    if program is None and not find_adapter(model.spec.model).trainable:
+        program = model.program()
+    if program is not None:
+        name = f"{folder.name}.{program.kind}"
+        (folder / name).write_bytes(program.content)
+        return name
     from safetensors.torch import save
 
+    name = f"{folder.name}.safetensors"
     # a memory format is no part of a weight: one layout on disk, whatever the training used
-    tensors = {name: t.detach().cpu().contiguous().clone() for name, t in network.state_dict().items()}
-    path.write_bytes(save(tensors, metadata={"format": "pt"}))
+    tensors = {key: t.detach().cpu().contiguous().clone() for key, t in model.network.state_dict().items()}
+    (folder / name).write_bytes(save(tensors, metadata={"format": "pt"}))
+    return name

@@ -18,6 +18,7 @@ from rasterloom.models.contract import (
     classes_from_json,
 )
 from rasterloom.models.errors import SettingError
+from tests.support.models import pixel_spec
 
 finite = st.floats(allow_nan=False, allow_infinity=False, width=64)
 colors = st.tuples(*[st.integers(0, 255)] * 3)
@@ -99,3 +100,17 @@ def test_a_task_is_its_word():
 def test_the_contract_needs_no_torch():
     code = "import sys, rasterloom.models.contract as c; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_without_background_the_outputs_are_the_classes():
+    spec = pixel_spec(background=False)
+    assert spec.output_values == (1, 2, 7)
+    assert [info.name for info in spec.output_classes] == ["Field", "Water", "Road"]
+    assert ModelSpec.from_json(spec.to_json()) == spec
+    assert pixel_spec().output_classes[0].name == "background"
+
+
+def test_a_description_of_an_older_version_has_background():
+    plain = pixel_spec().to_json()
+    assert "background" not in plain
+    assert ModelSpec.from_json(plain).output_values == (0, 1, 2, 7)

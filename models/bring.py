@@ -1,0 +1,233 @@
+"""Bring a network that was built and trained elsewhere."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from rasterloom.models.contract import ClassInfo, ModelSpec, Task
+from rasterloom.models.errors import ModelMismatchError, SettingError
+from rasterloom.models.legend import read_bands, read_classes, read_positions, read_scaling
+from rasterloom.models.networks.fixed import fixed_side
+from rasterloom.models.networks.outputs import PixelOutputs
+from rasterloom.models.networks.probing import Probe, probe
+from rasterloom.models.networks.programs import (
+    Program,
+    open_exported,
+    open_program,
+    read_program,
+    write_down,
+)
+from rasterloom.models.pixels.foreign import TorchModel
+
+_SURE = 1e-3
+"""How far a probability may lie outside 0..1 by rounding."""
+
+
+def from_torch(
+    module: Any,
+    *,
+    task: str | Task = Task.PIXELS,
+    classes: Any,
+    bands: Any,
+    tile_size: int,
+    normalize: Any = None,
+    outputs: str = "logits",
+    extract_bands: Iterable[int] | None = None,
+    tile_multiple: int = 1,
+    dtype: str | None = None,
+    cell_size: float | tuple[float, float] | None = None,
+    crs: Any = None,
+    name: str | None = None,
+    trust: bool = False,
+) -> TorchModel:
+    """Make a model of a network that was built and trained elsewhere.
+
+    Noise is sent through the network once, to see that it gives scores for every pixel and how many. It is
+    left as it is: in its mode, on its device.
+
+    Parameters
+    ----------
+    module
+        A ``torch.nn.Module``, TorchScript, a ``torch.export`` program, or the path of a .pt2, TorchScript or
+        .onnx file. It takes (N, C, H, W) float32 and returns (N, K, H, W), also as ``out`` in a dictionary,
+        as ``.logits``, or first in a tuple; on the images' grid or a whole fraction of it. K is the number of
+        classes, or one more for background as output 0, or 1 for one class against background.
+    task
+        ``pixels``.
+    classes
+        In the order of the outputs: names (values 1, 2, .., and 0 for a first name "background"),
+        ``{value: name}``, ``ClassInfo`` values, or rows of (value, name, (red, green, blue)).
+    bands
+        Number or names of the bands, in the network's order.
+    tile_size
+        Side of the tiles that it works best on, in pixels: usually what it was trained on.
+    normalize
+        What is done to pixels: None (raw numbers), ``"imagenet"`` (for pixels of 0..255), a number to divide
+        by, or (mean, std), each one number or one for each band, in the raster's units.
+    outputs
+        ``logits``, or ``probabilities`` where the network ends in a softmax or sigmoid.
+    extract_bands
+        Positions of the bands in the raster, from 0. None takes the first ones.
+    tile_multiple
+        What tile sizes must be a multiple of, in pixels.
+    dtype, cell_size, crs
+        Pixel type, pixel size (one number, or width and height) and its CRS in training. Where they are
+        known, rasters that differ are warned of.
+    name
+        What messages call the model. None takes the name of the module's class, or of the file.
+    trust
+        Whether a program from a file may be run. TorchScript and .pt2 files can hold any code of their
+        author; ONNX files cannot.
+
+    Returns
+    -------
+    TorchModel
+        For the inference tools, such as ``classify_pixels``.
+
+    Raises
+    ------
+    SettingError
+        If an argument cannot work.
+    ModelMismatchError
+        If the network does not give what the arguments say.
+    MissingInputError, PackageError
+        If the file is not there, cannot be read, or is not trusted.
+    MissingExtraError
+        If it is ONNX, and ``rasterloom[onnx]`` is not installed.
+    """
+    _check_task(task)
+    _check_side(tile_size, tile_multiple)
+    names = read_bands(bands)
+    found = read_classes(classes)
+    inner, program = _opened(_bare(module), trust=trust)
+    only = fixed_side(inner)
+    spec = ModelSpec(
+        model=TorchModel.__name__,
+        task=Task.PIXELS,
+        bands=names,
+        extract_bands=read_positions(extract_bands, len(names)),
+        dtype=dtype or "",
+        normalization=read_scaling(normalize, len(names)),
+        tile_size=tile_size,
+        classes=found,
+        cell_size=_pair(cell_size),
+        crs=_text(crs),
+        parameters={
+            "name": name or _name(_bare(module)),
+            "outputs": outputs,
+            "tile_multiple": only or tile_multiple,
+        },
+    )
+    model = TorchModel(spec, inner, program)
+    seen = probe(model.network, bands=len(names), tile_size=tile_size)
+    if outputs == "probabilities":
+        _check_probabilities(seen)
+    model.spec = _with_background(spec, seen.channels)
+    return model
+
+
+def _opened(module: Any, *, trust: bool) -> tuple[nn.Module, Program | None]:
+    if isinstance(module, TorchModel | PixelOutputs) or hasattr(module, "spec"):
+        raise SettingError("this is a model of rasterloom already: give it to the tools as it is.")
+    if isinstance(module, torch.export.ExportedProgram):
+        return open_exported(module), write_down(module)
+    if isinstance(module, nn.Module):
+        return module, write_down(module)
+    if isinstance(module, str | Path):
+        path = Path(module).expanduser()
+        program = read_program(path)
+        return open_program(program, trust=trust, source=str(path)), program
+    told = "a class, not a module: call it first" if isinstance(module, type) else f"{type(module).__name__}"
+    raise SettingError(
+        f"a model cannot be made of {told}. Give a torch.nn.Module, TorchScript, a torch.export program, or "
+        "the path of a .pt2, TorchScript or .onnx file. Of a state dictionary: build the module and call "
+        "load_state_dict."
+    )
+
+
+def _bare(module: Any) -> Any:
+    """The module itself, without what makes it faster in training."""
+    module = getattr(module, "_orig_mod", module)  # of torch.compile; tools compile anew where that is wanted
+    wrapped = isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel)
+    return module.module if wrapped else module
+
+
+def _check_task(task: str | Task) -> None:
+    if task != Task.PIXELS:
+        known = ", ".join(Task)
+        said = f"for {task} is not here yet" if task in list(Task) else f"is for one of {known}"
+        raise SettingError(f"task={str(task)!r}: from_torch {said}: use task='pixels'.")
+
+
+def _check_side(tile_size: Any, multiple: Any) -> None:
+    for label, value in (("tile_size", tile_size), ("tile_multiple", multiple)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise SettingError(f"{label}={value!r} cannot work: use a whole number of pixels from 1.")
+    if tile_size % multiple:
+        raise SettingError(
+            f"tile_size={tile_size} is no multiple of tile_multiple={multiple}: use "
+            f"tile_size={-(-tile_size // multiple) * multiple}."
+        )
+
+
+def _check_probabilities(seen: Probe) -> None:
+    if seen.smallest < -_SURE or seen.largest > 1 + _SURE:
+        raise ModelMismatchError(
+            f"outputs='probabilities', and the network returns {seen.smallest:.3g} to {seen.largest:.3g}: "
+            "use outputs='logits'."
+        )
+
+
+def _with_background(spec: ModelSpec, channels: int) -> ModelSpec:
+    """The description with the background that the number of channels tells of."""
+    named = len(spec.classes)
+    has_zero = any(info.value == 0 for info in spec.classes)
+    if channels == 1:
+        if named - has_zero != 1:
+            raise ModelMismatchError(
+                f"the network has one output, which is one class against background, and classes names "
+                f"{_listed(spec.classes)}: name the one."
+            )
+        return replace(spec, background=True)
+    if channels == named:
+        return replace(spec, background=has_zero)
+    if channels == named + 1 and not has_zero:
+        return replace(spec, background=True)
+    more = "" if has_zero else f", or {named + 1} with background as output 0"
+    raise ModelMismatchError(
+        f"the network has {channels} outputs, and classes names {named} ({_listed(spec.classes)}): there "
+        f"should be {named} outputs{more}. Name a class for each output, in their order."
+    )
+
+
+def _listed(classes: tuple[ClassInfo, ...]) -> str:
+    return ", ".join(info.name for info in classes[:5]) + (", .." if len(classes) > 5 else "")
+
+
+def _pair(cell_size: float | tuple[float, float] | None) -> tuple[float, float]:
+    if cell_size is None:
+        return 0.0, 0.0
+    pair = (cell_size, cell_size) if isinstance(cell_size, int | float) else tuple(cell_size)
+    if len(pair) != 2 or not all(side > 0 for side in pair):
+        raise SettingError(
+            f"cell_size={cell_size!r} cannot work: use one number, or width and height, above 0."
+        )
+    return float(pair[0]), float(pair[1])
+
+
+def _text(crs: Any) -> str:
+    if crs is None:
+        return ""
+    return (
+        str(crs.to_wkt()) if hasattr(crs, "to_wkt") else f"EPSG:{crs}" if isinstance(crs, int) else str(crs)
+    )
+
+
+def _name(module: Any) -> str:
+    if isinstance(module, str | Path):
+        return Path(module).stem
+    return str(getattr(module, "original_name", "") or type(module).__name__)
