@@ -1,42 +1,30 @@
-"""Put finished tiles together into one cloud-optimised GeoTIFF."""
+"""Put finished tiles together into a cloud-optimised GeoTIFF, or into a grid of them."""
 
-import contextlib
 import json
-import math
 import os
-import shutil
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
-from xml.etree.ElementTree import Element, SubElement
+from typing import TYPE_CHECKING
+from uuid import uuid4
 
-import rasterio
-import rasterio.shutil
+from rasterloom.cluster.driver import OnProgress, execute
+from rasterloom.cluster.markers import RunFolder
+from rasterloom.cluster.places import Place
+from rasterloom.models.errors import OutputError, OutputExistsError, SettingError
+from rasterloom.pipeline.outputs.parts import BLOCK, CogPlan, sweep, write_part
+from rasterloom.pipeline.outputs.raster import OutputRaster, TileSource
 
-from rasterloom.models.contract import ClassInfo
-from rasterloom.models.errors import OutputError, OutputExistsError
-from rasterloom.pipeline.rasters.gdal import FAILURES
-from rasterloom.pipeline.rasters.grid import Grid, Window
-from rasterloom.pipeline.rasters.vrt import add_band, add_source, start_vrt, to_xml
+if TYPE_CHECKING:
+    from distributed import Client
 
-BLOCK = 512
-"""Side of the COG's internal tiles, in pixels."""
+MAX_COG_SIZE = 65_536
+"""Longest side of one COG in pixels, by default."""
 
-
-@dataclass(frozen=True)
-class ClassMap:
-    """A class raster about to be written, except its pixels."""
-
-    grid: Grid
-    dtype: str
-    nodata: int
-    classes: tuple[ClassInfo, ...]
-    """Classes that may occur, for names and colours."""
-    pixels_per_value: Mapping[int, int]
-    """How many pixels hold each class value, for exact statistics."""
+_MARKERS = "cogs"
+"""Folder of a run for the markers of its last step."""
 
 
-def check_free(path: Path, *, overwrite: bool) -> None:
+def check_free(output: str | Path, *, overwrite: bool) -> None:
     """Make sure that an output may be written, before any work is done.
 
     Raises
@@ -44,138 +32,159 @@ def check_free(path: Path, *, overwrite: bool) -> None:
     OutputExistsError
         If something stands there and ``overwrite`` is false.
     OutputError
-        If the folder cannot be made or written to.
+        If the folder, or the place in an object store, cannot be made or written to.
+    SettingError
+        If an address names no file.
     """
-    if path.exists() and not overwrite:
-        raise OutputExistsError(f"{path} exists: pass overwrite=True, or choose another name.")
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder: give the name of a .tif file in it.")
-    probe = path.parent / f".{path.name}.{os.getpid()}.probe"
+    place, name = _split(output)
+    if place.is_local and (place.path / name).is_dir():
+        if not overwrite:
+            raise OutputExistsError(f"{output} exists and is a folder: give the name of a .tif file in it.")
+        raise OutputError(f"{output} is a folder: give the name of a .tif file in it.")
+    probe = f".{name}.{os.getpid()}.{uuid4().hex[:8]}.probe"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
-        probe.unlink()
+        taken = place.exists(name)
+        if not taken or overwrite:
+            place.write(probe, b"")
+            place.remove(probe)
     except OSError as error:
         raise OutputError(
-            f"{path.parent} cannot be written to: {error.strerror or error}. Choose a folder that can."
+            f"{place} cannot be written to: {error.strerror or error}. Choose a place that can."
         ) from error
+    if taken and not overwrite:
+        raise OutputExistsError(f"{output} exists: pass overwrite=True, or choose another name.")
 
 
-def assemble_class_map(tiles: Iterable[tuple[str, Window]], what: ClassMap, path: str) -> str:
-    """Write tiles as one COG with overviews, colours, names and statistics; it appears whole or not at all.
+def output_name(output: str | Path, shape: tuple[int, int], *, max_cog_size: int = MAX_COG_SIZE) -> str:
+    """What opens the finished output: ``output``, or the .vrt that stands for a grid of COGs.
 
     Parameters
     ----------
+    output
+        Name that the caller gave, a path or a URL.
+    shape
+        Height and width in pixels.
+    max_cog_size
+        Longest side of one COG in pixels, 512 or more.
+    """
+    if cog_side(shape, max_cog_size) is None:
+        return str(output)
+    return _trunk(str(output)) + ".vrt"
+
+
+def cog_side(shape: tuple[int, int], max_cog_size: int) -> int | None:
+    """Side of each COG of a grid, None where one COG takes all.
+
+    The largest 512 * 2^n up to ``max_cog_size``: at each overview level that they have in common, the COGs
+    then lie on one grid.
+
+    Raises
+    ------
+    SettingError
+        If ``max_cog_size`` is below 512.
+    """
+    if max_cog_size < BLOCK:
+        raise SettingError(f"max_cog_size={max_cog_size} is less than a block of a COG: use {BLOCK} or more.")
+    if max(shape) <= max_cog_size:
+        return None
+    return BLOCK << ((max_cog_size // BLOCK).bit_length() - 1)
+
+
+def assemble(
+    client: "Client | None",
+    tiles: TileSource,
+    what: OutputRaster,
+    output: str | Path,
+    *,
+    max_cog_size: int = MAX_COG_SIZE,
+    folder: RunFolder,
+    on_progress: OnProgress | None = None,
+) -> str:
+    """Write tiles as one COG or as a grid of them; the final name appears when all is whole.
+
+    Up to ``max_cog_size`` a side, ``output`` is one COG, put together by one task. Above, it is a virtual
+    raster beside a folder: for "map.tif", "map.vrt" and "map/map_<row>_<col>.tif", each COG put together by a
+    task of its own, with a STAC item for each and a STAC collection over them. The same call, after an
+    interruption, goes on with the COGs that are missing.
+
+    Each task needs local disk space for its COG and the overviews, at most twice its raw size and usually a
+    tenth of that: beside the output where that is a folder, in the worker's own folder where the output is a
+    URL, from where it is uploaded whole.
+
+    Parameters
+    ----------
+    client
+        Where to run; None runs in this process, with the same bytes.
     tiles
-        File of each tile and its place on ``what.grid``. Where there is none, the map holds nodata.
+        Where the pixels are. Each task asks for its own part.
     what
-        Grid, classes and counts.
-    path
-        Final name. What stands there is replaced.
+        All but the pixels.
+    output
+        Final name, a path or a URL. What stands there is replaced.
+    max_cog_size
+        Longest side of one COG in pixels, 512 or more.
+    folder
+        Folder of the run that wrote the tiles. Markers of this step stand in it until the end.
+    on_progress
+        Called in this thread after each COG.
 
     Returns
     -------
     str
-        ``path``.
+        What opens the result: ``output``, or the .vrt.
 
     Raises
     ------
     OutputError
-        If it cannot be written. What stood under ``path`` stays as it was.
-
-    References
-    ----------
-    GDAL documentation, "COG -- Cloud Optimized GeoTIFF generator"; overviews of classes by ``mode``.
+        If something cannot be written. A COG that stood under ``output`` stays as it was.
+    RunInterrupted
+        On Ctrl-C, or when the cluster was lost.
     """
-    final = Path(path)
-    vrt = final.with_name(f".{final.name}.{os.getpid()}.vrt")
-    part = final.with_name(f".{final.name}.{os.getpid()}.part.tif")
-    try:
-        vrt.write_text(to_xml(_virtual_map(tiles, what)))
-        # one thread writes the same bytes everywhere; the map is small once compressed
-        with rasterio.Env(GDAL_NUM_THREADS="1", GDAL_TIFF_INTERNAL_MASK=True, GDAL_CACHEMAX=256 * 2**20):
-            rasterio.shutil.copy(str(vrt), str(part), driver="COG", **_cog_options())
-        part.replace(final)
-        with contextlib.suppress(FileNotFoundError):
-            _sidecar(part).replace(_sidecar(final))
-    except FAILURES as error:
-        raise _explained(error, final, what) from error
-    finally:
-        for leftover in (vrt, part, _sidecar(part)):
-            leftover.unlink(missing_ok=True)
-    return path
-
-
-def _virtual_map(tiles: Iterable[tuple[str, Window]], what: ClassMap) -> Element:
-    root = start_vrt(what.grid)
-    listed = [{"value": c.value, "name": c.name, "color": c.color} for c in what.classes]
-    _metadata(root, {"CLASSES": json.dumps(listed)})
-    band = add_band(root, 1, what.dtype, name="class", nodata=what.nodata)
-    _metadata(band, _statistics(what.pixels_per_value))
-    if what.dtype == "uint8":  # a palette and a name for each value up to the largest
-        _add_palette(band, what.classes)
-    for path, window in tiles:
-        add_source(band, path, window, "1")
-    return root
-
-
-def _metadata(element: Element, items: Mapping[str, str]) -> None:
-    holder = SubElement(element, "Metadata")
-    for key, value in items.items():
-        SubElement(holder, "MDI", key=key).text = value
-
-
-def _statistics(counts: Mapping[int, int]) -> dict[str, str]:
-    """Exact statistics of the class values, under the keys that GDAL and QGIS look for."""
-    total = sum(counts.values())
-    if not total:
-        return {}
-    mean = sum(value * count for value, count in counts.items()) / total
-    square = sum((value - mean) ** 2 * count for value, count in counts.items()) / total
-    return {
-        "STATISTICS_MINIMUM": str(min(counts)),
-        "STATISTICS_MAXIMUM": str(max(counts)),
-        "STATISTICS_MEAN": repr(mean),
-        "STATISTICS_STDDEV": repr(math.sqrt(square)),
-    }
-
-
-def _add_palette(band: Element, classes: tuple[ClassInfo, ...]) -> None:
-    known = {c.value: c for c in classes}
-    SubElement(band, "ColorInterp").text = "Palette"
-    names, colors = SubElement(band, "CategoryNames"), SubElement(band, "ColorTable")
-    for value in range(max(known, default=0) + 1):
-        found = known.get(value)
-        SubElement(names, "Category").text = found.name if found else ("Background" if value == 0 else "")
-        red, green, blue = found.color if found else (0, 0, 0)
-        alpha = 255 if found else 0
-        SubElement(colors, "Entry", c1=str(red), c2=str(green), c3=str(blue), c4=str(alpha))
-
-
-def _cog_options() -> dict[str, str]:
-    return {
-        "COMPRESS": "DEFLATE",
-        "LEVEL": "3",  # 6 takes twice the CPU time for a tenth fewer bytes
-        "BLOCKSIZE": str(BLOCK),
-        "OVERVIEW_RESAMPLING": "MODE",  # an average of class values is a class that is not there
-        "OVERVIEW_COMPRESS": "DEFLATE",
-        "BIGTIFF": "IF_SAFER",
-    }
-
-
-def _sidecar(path: Path) -> Path:
-    """GDAL keeps category names here: a TIFF has no place for them."""
-    return path.with_name(path.name + ".aux.xml")
-
-
-def _explained(error: Exception, final: Path, what: ClassMap) -> OutputError:
-    raw = what.grid.height * what.grid.width * (1 if what.dtype == "uint8" else 2)
-    try:
-        free = f"{shutil.disk_usage(final.parent).free:,}"
-    except OSError:
-        free = "an unknown number of"
-    return OutputError(
-        f"{final} could not be written: {error}. It needs at most {raw:,} bytes and as much again while it "
-        f"is put together; {free} bytes are free in {final.parent}. What was computed is kept: the same "
-        "call goes on from there."
+    place, name = _split(output)
+    stem, suffix = _trunk(name), name[len(_trunk(name)) :]
+    side = cog_side(what.grid.shape, max_cog_size)
+    target = place if side is None else place / stem
+    plan = CogPlan(tiles, what, target, stem, suffix or ".tif" if side else suffix, side)
+    run = RunFolder(folder.place / _MARKERS / plan.id[:16])
+    _forget_stale(plan, run, folder)
+    if side is not None:
+        place.remove(f"{stem}.vrt")  # the COGs it shows are about to be replaced one by one
+    execute(
+        client, plan, write_part, run, max_failed=0.0, on_progress=on_progress, title=f"put {name} together"
     )
+    if side is not None:
+        # only large rasters need it
+        from rasterloom.pipeline.outputs.mosaic import write_mosaic
+
+        write_mosaic(plan, place)
+    sweep(plan)
+    with suppress(OSError):  # the result stands, and nobody reads these any more
+        (folder.place / _MARKERS).remove_all()
+    return output_name(output, what.grid.shape, max_cog_size=max_cog_size)
+
+
+def _forget_stale(plan: CogPlan, run: RunFolder, folder: RunFolder) -> None:
+    """Forget the COGs that an earlier call finished and that are gone, or older than their tiles."""
+    done = run.place / "done"
+    marked = done.names()
+    if not marked:
+        return
+    newer = folder.place.exists("run.json") and json.loads(folder.place.read("run.json"))["computed"] > 0
+    standing = plan.place.names()
+    for part in plan.batches():
+        if f"{part.id}.json" in marked and (newer or plan.name(part) not in standing):
+            done.remove(f"{part.id}.json")
+
+
+def _split(output: str | Path) -> tuple[Place, str]:
+    whole = Place.of(output)
+    if whole.parent == whole or not whole.name:
+        raise SettingError(f"{output} names no file: use '{whole}/map.tif', say.")
+    return whole.parent, whole.name
+
+
+def _trunk(name: str) -> str:
+    """The name without what follows the last dot of its last part."""
+    head, slash, last = name.rpartition("/")
+    trunk, dot, _ = last.rpartition(".")
+    return f"{head}{slash}{trunk if dot and trunk else last}"

@@ -1,33 +1,30 @@
 """Write one finished piece of a raster so that it is either whole or not there."""
 
-import uuid
-from pathlib import Path
-
 import numpy as np
 import rasterio
 from rasterio.io import MemoryFile
 
+from rasterloom.cluster.places import Place
 from rasterloom.models.errors import OutputError
 from rasterloom.pipeline.rasters.grid import Grid
 
 
-def write_tile(path: Path, pixels: np.ndarray, grid: Grid, *, nodata: float | None = None) -> None:
-    """Write (band, row, column) pixels as a zstd GeoTIFF under a temporary name, then rename it.
+def write_tile(
+    place: Place, name: str, pixels: np.ndarray, grid: Grid, *, nodata: float | None = None
+) -> None:
+    """Write (band, row, column) pixels as a zstd GeoTIFF, by one rename or one upload.
 
     Raises
     ------
     OutputError
-        If the file cannot be written. Nothing stands under ``path`` then.
+        If the file cannot be written. Nothing new stands under ``name`` then.
     """
     data = _encode(pixels, grid, nodata)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")  # two attempts may meet
     try:
-        part.write_bytes(data)
-        part.replace(path)
+        place.write(name, data)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise OutputError(
-            f"{path} could not be written: {error.strerror or error}. "
+            f"{place}/{name} could not be written: {error.strerror or error}. "
             f"It needed {len(data):,} bytes; free some space or write elsewhere."
         ) from error
 
@@ -49,6 +46,7 @@ def _encode(pixels: np.ndarray, grid: Grid, nodata: float | None) -> bytes:
                 tiled=True,
                 blockxsize=256,
                 blockysize=256,
+                interleave="band",  # whoever joins tiles reads one band at a time
                 compress="zstd",
                 zstd_level=1,
             ) as target,

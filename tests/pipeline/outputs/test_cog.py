@@ -1,6 +1,7 @@
-"""Tiles become one valid, coloured COG, or nothing."""
+"""Tiles become one valid COG that says what it holds, or nothing."""
 
 import json
+import math
 import pickle
 import subprocess
 import sys
@@ -11,12 +12,14 @@ import pytest
 import rasterio
 from rio_cogeo import cog_validate
 
+from rasterloom.cluster.markers import RunFolder
+from rasterloom.cluster.places import Place
 from rasterloom.models.contract import ClassInfo
-from rasterloom.models.errors import OutputError, OutputExistsError
-from rasterloom.pipeline.outputs.cog import ClassMap, assemble_class_map, check_free
-from rasterloom.pipeline.outputs.tiles import write_tile
-from rasterloom.pipeline.rasters.grid import Grid, Window, read_crs
-from rasterloom.pipeline.rasters.tiles import iter_windows
+from rasterloom.models.errors import OutputError, OutputExistsError, SettingError
+from rasterloom.pipeline.outputs.cog import assemble, check_free, output_name
+from rasterloom.pipeline.outputs.raster import BandStatistics, OutputRaster
+from rasterloom.pipeline.rasters.grid import Grid, read_crs
+from tests.support.tiles import ListedTiles, cut_tiles
 
 GRID = Grid(read_crs("EPSG:32633").to_wkt(), (1.0, 0.0, 500000.0, 0.0, -1.0, 5000000.0), 1100, 900)
 CLASSES = (ClassInfo(1, "Field", (200, 180, 90)), ClassInfo(4, "Water", (20, 60, 200)))
@@ -27,28 +30,27 @@ def _map(seed: int = 0) -> np.ndarray:
     return np.kron(coarse, np.ones((20, 20), np.uint8))
 
 
-def _tiles(folder: Path, pixels: np.ndarray, side: int) -> list[tuple[str, Window]]:
-    folder.mkdir()
-    tiles = []
-    for index, window in enumerate(iter_windows(GRID.shape, side)):
-        path = folder / f"{index}.tif"
-        write_tile(path, pixels[None, *window.slices], GRID.cropped(window), nodata=255)
-        tiles.append((str(path), window))
-    return tiles
+def _tiles(folder: Path, pixels: np.ndarray, side: int, lost: int | None = None) -> ListedTiles:
+    return cut_tiles(Place.of(folder), pixels[None], GRID, side, nodata=255, lost=lost)
 
 
-def _described(pixels: np.ndarray) -> ClassMap:
+def _described(pixels: np.ndarray) -> OutputRaster:
     values, counts = np.unique(pixels[pixels != 255], return_counts=True)
     found = {int(v): int(n) for v, n in zip(values, counts, strict=True)}
-    return ClassMap(GRID, "uint8", 255, CLASSES, found)
+    return OutputRaster.class_map(GRID, "uint8", 255, CLASSES, found)
+
+
+def _assembled(tiles: ListedTiles, what: OutputRaster, output: Path) -> Path:
+    folder = RunFolder(output.parent / "_run")
+    assert assemble(None, tiles, what, output, folder=folder) == str(output)
+    return output
 
 
 @pytest.fixture
 def cog(tmp_path: Path) -> tuple[Path, np.ndarray]:
     pixels = _map()
-    path = tmp_path / "classes.tif"
-    assemble_class_map(_tiles(tmp_path / "tiles", pixels, 256), _described(pixels), str(path))
-    return path, pixels
+    tiles = _tiles(tmp_path / "tiles", pixels, 256)
+    return _assembled(tiles, _described(pixels), tmp_path / "classes.tif"), pixels
 
 
 def test_the_cog_is_valid_and_holds_the_tiles_pixels(cog: tuple[Path, np.ndarray]) -> None:
@@ -85,40 +87,106 @@ def test_the_bytes_do_not_depend_on_how_it_was_cut(tmp_path: Path) -> None:
     pixels = _map(1)
     written = []
     for side in (200, 512):
-        path = tmp_path / f"{side}.tif"
-        assemble_class_map(_tiles(tmp_path / f"t{side}", pixels, side), _described(pixels), str(path))
-        written.append(path.read_bytes())
+        tiles = _tiles(tmp_path / f"t{side}", pixels, side)
+        written.append(_assembled(tiles, _described(pixels), tmp_path / f"{side}.tif").read_bytes())
     assert written[0] == written[1]
 
 
 def test_where_a_tile_is_missing_the_map_holds_nodata(tmp_path: Path) -> None:
     pixels = _map(2)
-    tiles = _tiles(tmp_path / "tiles", pixels, 512)
-    lost = tiles.pop(1)[1]
-    assemble_class_map(tiles, _described(pixels), str(tmp_path / "classes.tif"))
-    with rasterio.open(tmp_path / "classes.tif") as source:
-        found = source.read(1)
-    assert (found[lost.slices] == 255).all()
-    assert ((found == 255).sum()) == lost.height * lost.width
+    path = _assembled(
+        _tiles(tmp_path / "tiles", pixels, 512, lost=1), _described(pixels), tmp_path / "classes.tif"
+    )
+    pixels[0:512, 512:900] = 255
+    with rasterio.open(path) as source:
+        assert (source.read(1) == pixels).all()
+
+
+def _probabilities(dtype: str) -> np.ndarray:
+    rows, cols = np.mgrid[: GRID.height, : GRID.width]
+    share = (np.sin(rows / 90) * np.cos(cols / 70) + 1) / 2
+    whole = np.stack([share, 1 - share])
+    if dtype == "uint8":
+        pixels = np.round(whole * 254).astype(np.uint8)
+        pixels[:, 300:400, 200:500] = 255
+        return pixels
+    pixels = whole.astype(np.float32)
+    pixels[:, 300:400, 200:500] = math.nan
+    return pixels
+
+
+def test_quantised_probabilities_say_how_they_are_scaled(tmp_path: Path) -> None:
+    pixels = _probabilities("uint8")
+    held = [band[band != 255].astype(np.int64) for band in pixels]
+    figures = tuple(
+        BandStatistics.of_sums(b.size, int(b.min()), int(b.max()), int(b.sum()), int((b**2).sum()))
+        for b in held
+    )
+    what = OutputRaster.probabilities(GRID, "uint8", CLASSES, figures)
+    tiles = cut_tiles(Place.of(tmp_path / "tiles"), pixels, GRID, 300, nodata=255)
+    path = _assembled(tiles, what, tmp_path / "p.tif")
+    assert cog_validate(str(path), strict=True)[0]
+    with rasterio.open(path) as source:
+        assert (source.read() == pixels).all()
+        assert source.descriptions == ("Field", "Water")
+        assert source.scales == (1 / 254, 1 / 254)
+        assert source.nodata == 255
+        assert float(source.tags(2)["STATISTICS_MEAN"]) == pytest.approx(held[1].mean(), rel=1e-12)
+        assert float(source.tags(2)["STATISTICS_STDDEV"]) == pytest.approx(held[1].std(), rel=1e-9)
+        half = source.read(1, out_shape=(GRID.height // 2, GRID.width // 2))
+    block = pixels[0, 600:602, 600:602].astype(float).mean()
+    assert half[300, 300] == pytest.approx(block, abs=0.51)
+    assert (half[155:195, 105:245] == 255).all()
+
+
+def test_probabilities_as_numbers_keep_every_bit(tmp_path: Path) -> None:
+    pixels = _probabilities("float32")
+    figures = tuple(
+        BandStatistics.of_sums(1, float(np.nanmin(band)), float(np.nanmax(band))) for band in pixels
+    )
+    what = OutputRaster.probabilities(GRID, "float32", CLASSES, figures)
+    tiles = cut_tiles(Place.of(tmp_path / "tiles"), pixels, GRID, 300, nodata=math.nan)
+    path = _assembled(tiles, what, tmp_path / "p.tif")
+    assert cog_validate(str(path), strict=True)[0]
+    with rasterio.open(path) as source:
+        assert source.read().tobytes() == pixels.tobytes()
+        assert math.isnan(source.nodata)
+        assert source.tags(ns="IMAGE_STRUCTURE")["COMPRESSION"] == "DEFLATE"
+        assert source.tags(1)["STATISTICS_MINIMUM"] == str(figures[0].minimum)
+        assert "STATISTICS_MEAN" not in source.tags(1)
+        half = source.read(1, out_shape=(GRID.height // 2, GRID.width // 2))
+    assert half[300, 300] == pytest.approx(pixels[0, 600:602, 600:602].mean(), rel=1e-5)
 
 
 def test_only_the_result_is_left_behind(tmp_path: Path) -> None:
     pixels = _map(3)
     out = tmp_path / "out"
     out.mkdir()
-    assemble_class_map(_tiles(tmp_path / "tiles", pixels, 512), _described(pixels), str(out / "classes.tif"))
-    assert sorted(p.name for p in out.iterdir()) == ["classes.tif", "classes.tif.aux.xml"]
+    (out / f".classes.tif.{'0' * 32}.part.tif").touch()  # of an attempt that was killed
+    _assembled(_tiles(tmp_path / "tiles", pixels, 512), _described(pixels), out / "classes.tif")
+    left = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
+    assert left == {"classes.tif", "classes.tif.aux.xml"}
+
+
+def test_a_broken_tile_is_an_error_that_names_it(tmp_path: Path) -> None:
+    pixels = _map(4)
+    tiles = _tiles(tmp_path / "tiles", pixels, 512)
+    (tmp_path / "tiles" / "2.tif").write_bytes(b"II*\0 no more than that")
+    with pytest.raises(OutputError, match=r"2\.tif"):
+        _assembled(tiles, _described(pixels), tmp_path / "out" / "classes.tif")
+    assert not (tmp_path / "out" / "classes.tif").exists()
 
 
 _LIMITED = """
-import resource, signal, sys, pickle
+import pickle, resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, resource.RLIM_INFINITY))
+from rasterloom.cluster.markers import RunFolder
 from rasterloom.models.errors import OutputError
-from rasterloom.pipeline.outputs.cog import assemble_class_map
+from rasterloom.pipeline.outputs.cog import assemble
 tiles, what = pickle.load(open(sys.argv[1], "rb"))
 try:
-    assemble_class_map(tiles, what, sys.argv[2])
+    assemble(None, tiles, what, sys.argv[2], folder=RunFolder(sys.argv[3]))
 except OutputError as error:
     print(error)
     sys.exit(7)
@@ -135,7 +203,9 @@ def test_a_disk_that_fills_up_leaves_the_old_file_and_no_temporary_one(tmp_path:
     out.mkdir()
     (out / "classes.tif").write_bytes(b"old")
     ended = subprocess.run(
-        [sys.executable, "-c", _LIMITED, str(job), str(out / "classes.tif")], capture_output=True, text=True
+        [sys.executable, "-c", _LIMITED, str(job), str(out / "classes.tif"), str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
     )
     assert ended.returncode == 7, ended.stderr
     assert "It needs at most 990,000 bytes" in ended.stdout
@@ -147,8 +217,9 @@ def test_an_existing_output_is_refused_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "classes.tif").write_bytes(b"old")
     with pytest.raises(OutputExistsError, match="pass overwrite=True"):
         check_free(tmp_path / "classes.tif", overwrite=False)
-    check_free(tmp_path / "classes.tif", overwrite=True)
+    check_free(str(tmp_path / "classes.tif"), overwrite=True)
     assert (tmp_path / "classes.tif").read_bytes() == b"old"
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_any_work(tmp_path: Path) -> None:
@@ -157,3 +228,22 @@ def test_a_folder_that_cannot_be_written_is_refused_before_any_work(tmp_path: Pa
         check_free(tmp_path / "file" / "classes.tif", overwrite=False)
     with pytest.raises(OutputError, match="is a folder"):
         check_free(tmp_path, overwrite=True)
+    with pytest.raises(SettingError, match="names no file"):
+        check_free("s3://bucket", overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("output", "most", "name"),
+    [
+        ("/maps/a.b.tif", 4096, "/maps/a.b.tif"),
+        ("/maps/a.b.tif", 1024, "/maps/a.b.vrt"),
+        ("s3://bucket.x/map", 512, "s3://bucket.x/map.vrt"),
+    ],
+)
+def test_the_name_of_the_result_is_known_beforehand(output: str, most: int, name: str) -> None:
+    assert output_name(output, GRID.shape, max_cog_size=most) == name
+
+
+def test_a_cog_smaller_than_one_of_its_blocks_is_refused() -> None:
+    with pytest.raises(SettingError, match="use 512 or more"):
+        output_name("map.tif", GRID.shape, max_cog_size=100)
