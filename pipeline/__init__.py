@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from rasterloom.pipeline.datasets.prepare import prepare_data as prepare_data
     from rasterloom.pipeline.demo.run import run_demo as run_demo
     from rasterloom.pipeline.inference.estimate import Estimate as Estimate
+    from rasterloom.pipeline.inference.lazy import predict_xarray as predict_xarray
     from rasterloom.pipeline.inference.pixels import classify_pixels as classify_pixels
     from rasterloom.pipeline.landscape.write import generate_landscape as generate_landscape
     from rasterloom.pipeline.metrics.pixels import Confusion as Confusion
@@ -23,6 +24,7 @@ _PUBLIC = {
     "prepare_data": "rasterloom.pipeline.datasets.prepare",
     "ImageryData": "rasterloom.pipeline.datasets.data",
     "classify_pixels": "rasterloom.pipeline.inference.pixels",
+    "predict_xarray": "rasterloom.pipeline.inference.lazy",
     "Estimate": "rasterloom.pipeline.inference.estimate",
     "assess_pixels": "rasterloom.pipeline.reports.accuracy",
     "Confusion": "rasterloom.pipeline.metrics.pixels",
@@ -40,6 +42,7 @@ __all__ = [
     "prepare_data",
     "ImageryData",
     "classify_pixels",
+    "predict_xarray",
     "Estimate",
     "assess_pixels",
     "Confusion",

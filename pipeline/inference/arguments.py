@@ -11,26 +11,48 @@ from rasterloom.pipeline.rasters.tiles import stride_of
 BATCH_SIZE = {"cpu": 4, "cuda": 32}
 """Chips in a forward pass where neither caller nor package says: enough to keep the device busy."""
 
+MERGE_POLICIES = ("mean", "max", "min")
+BLENDS = ("crop", "linear", "gaussian")
+PROBABILITY_TYPES = ("uint8", "float32")
+
 _TRUE = ("true", "1", "yes")
 _FALSE = ("false", "0", "no")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PixelArguments:
     """How a pixel classifier is run."""
 
     tile_size: int
     """Side of what the network sees, in pixels."""
     padding: int
-    """Pixels of each prediction that are dropped on each side. Less than half of ``tile_size``."""
+    """Border of a tile, in pixels, that is dropped or blended. Less than half of ``tile_size``."""
     batch_size: int
     """Chips in a forward pass, 1 or more."""
-    predict_background: bool
+    predict_background: bool = True
     """Whether class value 0 may be given to a pixel."""
+    test_time_augmentation: bool = False
+    """Whether each chip is seen in its eight flips and rotations."""
+    merge_policy: str = "mean"
+    """How their probabilities are merged: one of MERGE_POLICIES."""
+    threshold: float | None = None
+    """Least probability of a class other than background, 0..1. None lets the most probable class win."""
+    probability: str | None = None
+    """Pixel type of a raster of probabilities, one of PROBABILITY_TYPES. None makes a class map."""
+    thinning: bool = False
+    """Whether what is found is thinned to lines one pixel wide."""
+    blend: str = "crop"
+    """What becomes of the borders of tiles: one of BLENDS."""
 
 
 def pixel_arguments(
-    given: Mapping[str, Any] | None, spec: ModelSpec, *, tile_multiple: int, device: str
+    given: Mapping[str, Any] | None,
+    spec: ModelSpec,
+    *,
+    tile_multiple: int,
+    device: str,
+    blend: str = "crop",
+    probability_type: str = "uint8",
 ) -> PixelArguments:
     """The caller's arguments, the rest from the model.
 
@@ -44,6 +66,8 @@ def pixel_arguments(
         The tile size must be a multiple of this.
     device
         ``cpu`` or ``cuda``, for the default batch size.
+    blend, probability_type
+        As in :func:`rasterloom.pipeline.classify_pixels`.
 
     Raises
     ------
@@ -54,43 +78,96 @@ def pixel_arguments(
     ----------
     "Deep learning arguments", inferencing arguments of pixel classification.
     """
-    known: dict[str, Callable[[str, Any], Any]] = {
-        "tile_size": _whole,
-        "padding": _whole,
-        "batch_size": _whole,
-        "predict_background": _flag,
-    }
+    known = _known(spec)
     values = {}
     for name, value in (given or {}).items():
         if name not in known:
             raise SettingError(f"model argument {name!r} is not known: this model takes {', '.join(known)}.")
         values[name] = known[name](name, value)
-    tile = values.get("tile_size", spec.tile_size)
-    if tile < 1 or tile % tile_multiple:
-        lower, upper = (
-            max(1, tile // tile_multiple) * tile_multiple,
-            -(-tile // tile_multiple) * tile_multiple,
-        )
+    wanted = values.pop("return_probability_raster", False)
+    tile = values.setdefault("tile_size", spec.tile_size)
+    _check_tile(tile, tile_multiple)
+    stride_of(tile, values.setdefault("padding", tile // 4))
+    if values.setdefault("batch_size", BATCH_SIZE[device]) < 1:
+        raise SettingError(f"batch_size={values['batch_size']} cannot work: use 1 or more.")
+    choice("blend", blend, BLENDS)
+    kind = choice("probability_type", probability_type, PROBABILITY_TYPES)
+    arguments = PixelArguments(**values, blend=blend, probability=kind if wanted else None)
+    _check_together(arguments, values)
+    return arguments
+
+
+def _known(spec: ModelSpec) -> dict[str, Callable[[str, Any], Any]]:
+    known: dict[str, Callable[[str, Any], Any]] = {
+        "tile_size": _whole,
+        "padding": _whole,
+        "batch_size": _whole,
+        "predict_background": _flag,
+        "test_time_augmentation": _flag,
+        "merge_policy": lambda name, value: choice(name, value, MERGE_POLICIES),
+        "threshold": _share,
+        "return_probability_raster": _flag,
+    }
+    if len(spec.output_values) == 2 and 0 in spec.output_values:
+        known["thinning"] = _flag  # lines of one kind on a background
+    return known
+
+
+def _check_tile(tile: int, multiple: int) -> None:
+    if tile >= 1 and tile % multiple == 0:
+        return
+    lower, upper = max(1, tile // multiple) * multiple, -(-tile // multiple) * multiple
+    raise SettingError(
+        f"tile_size={tile} cannot go through this network: use a multiple of {multiple}, "
+        f"such as {max(lower, multiple)} or {max(upper, 2 * multiple)}."
+    )
+
+
+def _check_together(arguments: PixelArguments, given: Mapping[str, Any]) -> None:
+    if arguments.threshold is not None and not arguments.predict_background:
         raise SettingError(
-            f"tile_size={tile} cannot go through this network: use a multiple of {tile_multiple}, "
-            f"such as {max(lower, tile_multiple)} or {max(upper, 2 * tile_multiple)}."
+            "threshold makes background of what is not probable enough, and predict_background=False "
+            "forbids background: give one of the two."
         )
-    padding = values.get("padding", tile // 4)
-    stride_of(tile, padding)
-    batch = values.get("batch_size", BATCH_SIZE[device])
-    if batch < 1:
-        raise SettingError(f"batch_size={batch} cannot work: use 1 or more.")
-    return PixelArguments(tile, padding, batch, values.get("predict_background", True))
+    if arguments.probability is None:
+        return
+    for name, idle in (("threshold", None), ("thinning", False), ("predict_background", True)):
+        if given.get(name, idle) != idle:
+            raise SettingError(
+                f"{name} decides on classes, and return_probability_raster=True writes the probabilities "
+                "themselves: give one of the two."
+            )
+
+
+def choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
+    """The value in lower case. Raises SettingError, listing what is allowed, if it is something else."""
+    text = str(value).strip().lower()
+    if text not in allowed:
+        raise SettingError(f"{name}={value!r} is not known: use {', '.join(allowed)}.")
+    return text
 
 
 def _whole(name: str, value: Any) -> int:
-    try:
-        number = float(value)
-    except (TypeError, ValueError) as error:
-        raise SettingError(f"{name}={value!r} is not a number: give a whole number of pixels.") from error
+    number = _number(name, value)
     if number != int(number):
         raise SettingError(f"{name}={value!r} is not a whole number.")
     return int(number)
+
+
+def _share(name: str, value: Any) -> float:
+    number = _number(name, value)
+    if not 0 <= number <= 1:
+        raise SettingError(f"{name}={value!r} is no probability: give 0 to 1.")
+    return number
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        number = float(value)
+        int(number)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise SettingError(f"{name}={value!r} is not a number.") from error
+    return number
 
 
 def _flag(name: str, value: Any) -> bool:

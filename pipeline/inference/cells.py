@@ -4,12 +4,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rasterloom.models.errors import SettingError
 from rasterloom.pipeline.rasters.grid import Window
 from rasterloom.pipeline.rasters.tiles import stride_of
-
-CELL_SIDE = 1024
-"""Usual side of a cell in pixels: a halo of 64 then costs a quarter more reading."""
 
 MOST_BATCHES = 10_000
 """Above this many cells, several go into one batch, so that the scheduler's work stays small."""
@@ -85,6 +81,10 @@ class CellGrid:
     """Pixels of a prediction that are dropped on each side."""
     strides: int
     """Side of a cell, in strides."""
+    whole_tiles: bool = False
+    """Whether all of a tile's prediction counts, as in blending, or only its centre."""
+    reach: int = 0
+    """Pixels around its own that a cell must know the answer for."""
 
     @property
     def stride(self) -> int:
@@ -110,12 +110,22 @@ class CellGrid:
         right = min((col + 1) * self.side, self.extent.col_stop)
         return Window(top, left, bottom - top, right - left)
 
+    def target(self, window: Window) -> Window:
+        """Pixels to predict for the sake of ``window``: those within reach that the raster has."""
+        return window.padded(self.reach).clipped(self.shape)
+
     def chip_span(self, window: Window) -> Window:
-        """Chips, as rows and columns of the chip grid, whose kept centres meet ``window``."""
-        row, col = window.row // self.stride, window.col // self.stride
-        row_stop = -(-window.row_stop // self.stride)
-        col_stop = -(-window.col_stop // self.stride)
+        """Chips, as rows and columns of the chip grid, whose predictions count for ``window``."""
+        row, row_stop = self._span(window.row, window.row_stop, self.shape[0])
+        col, col_stop = self._span(window.col, window.col_stop, self.shape[1])
         return Window(row, col, row_stop - row, col_stop - col)
+
+    def _span(self, start: int, stop: int, size: int) -> tuple[int, int]:
+        stride, padding = self.stride, self.padding
+        if not self.whole_tiles:
+            return start // stride, -(-stop // stride)
+        first = (start + padding - self.tile) // stride + 1
+        return max(first, 0), min(-(-(stop + padding) // stride), -(-size // stride))
 
     def read_window(self, chips: Window) -> Window:
         """Pixels that those chips see, halo included; it may reach beyond the raster."""
@@ -144,31 +154,3 @@ class CellGrid:
                 rows = min(side, whole.row + whole.rows - row)
                 cols = min(side, whole.col + whole.cols - col)
                 yield CellBlock(row, col, rows, cols)
-
-
-def cut_cells(
-    shape: tuple[int, int], extent: Window, *, tile: int, padding: int, cell_size: int | None = None
-) -> CellGrid:
-    """Cut a raster into cells of about ``cell_size`` pixels.
-
-    Parameters
-    ----------
-    shape
-        Raster size, (height, width).
-    extent
-        The part to compute.
-    tile, padding
-        As the network is run, in pixels.
-    cell_size
-        Wanted side of a cell in pixels; it becomes the next whole number of strides. None takes 1024.
-        The result does not depend on it.
-
-    Raises
-    ------
-    SettingError
-        If the padding leaves nothing of the tile, or the cell size is not positive.
-    """
-    stride = stride_of(tile, padding)
-    if cell_size is not None and cell_size < 1:
-        raise SettingError(f"cell_size={cell_size} cannot work: use a positive number of pixels.")
-    return CellGrid(shape, extent, tile, padding, max(1, -(-(cell_size or CELL_SIDE) // stride)))

@@ -1,17 +1,19 @@
 """What a run would take: counted from the plan, timed on a few chips."""
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
+from rasterloom.pipeline.inference.augment import DIHEDRAL
+from rasterloom.pipeline.inference.devices import batches_at_once
 from rasterloom.pipeline.inference.models import staged_model
-from rasterloom.pipeline.inference.pixels import plan_pixels
 from rasterloom.pipeline.inference.plan import PixelPlan
-from rasterloom.pipeline.inference.predict import PixelPredictor, load_predictor
+from rasterloom.pipeline.inference.planner import Wishes, plan_pixels
+from rasterloom.pipeline.inference.predict import PixelPredictor, resident_predictor
+from rasterloom.pipeline.inference.sizing import chip_counts
 from rasterloom.pipeline.rasters.open import describe
 
 PROBES = 3
@@ -23,67 +25,87 @@ BASE_BYTES = 900 * 2**20
 Measured: 870 MB after loading a U-Net.
 """
 
+LEAST_MAPS = 64
+"""Feature maps of the images' size that a network is taken to hold at least; programs do not show theirs."""
+
+_SCRIPTED = torch.jit.ScriptModule
+"""Takes no hooks."""
+
 
 @dataclass(frozen=True)
 class Estimate:
     """The price of a run, before it is run."""
 
     chips: int
-    """Forward passes times batch size, nodata not known yet."""
+    """Chips that go through the network, flips and rotations counted once; nodata is not known yet."""
     pixels: int
     """Pixels of the result."""
     bytes_read: int
     """Uncompressed bytes that will be read, halos included."""
     bytes_written: int
-    """Uncompressed bytes of the class map."""
+    """Uncompressed bytes of the result."""
     batches: int
     """Tasks."""
     peak_memory: int
-    """Bytes that one worker process needs at most, with one thread: a bound, often twice what is used."""
+    """Bytes that one process needs at most with the threads it has: a bound, often twice what is used."""
     seconds: float
     """Expected time of the forward passes, from a probe on this machine."""
 
 
-def estimate_pixels(
-    input_raster: Any,
-    model: Any,
-    model_arguments: Mapping[str, Any] | None,
-    context: Mapping[str, Any],
-    *,
-    client: Any = None,
-    cell_size: int | None = None,
-) -> Estimate:
+def estimate_pixels(input_raster: Any, model: Any, wishes: Wishes, *, client: Any = None) -> Estimate:
     """Price a pixel classification; arguments as in :func:`classify_pixels`. Writes nothing."""
     raster = describe(input_raster)
     with staged_model(model) as staged:
-        plan = plan_pixels(raster, staged, model_arguments, context, client=client, cell_size=cell_size)
+        plan = plan_pixels(raster, staged, wishes, client=client)
         # the probe runs here: a scheduler's workers may be busy, and the ratio of devices is theirs
-        predictor = load_predictor(plan.package, plan.digest, "cpu" if client is not None else plan.device)
+        probe = plan if client is None else replace(plan, device="cpu", precision="float32")
+        predictor = resident_predictor(probe)
+        factor = wishes.context.get("parallelProcessingFactor")
         return _priced(
-            plan, _seconds_per_pass(plan, predictor), _network_bytes(plan, predictor), _threads(client)
+            plan,
+            _seconds_per_pass(plan, predictor),
+            _network_bytes(plan, predictor),
+            _threads(client, batches_at_once(factor, client, plan.batch_count)),
         )
 
 
-def _priced(plan: PixelPlan, seconds_per_pass: float, network: int, threads: int) -> Estimate:
-    cells, whole = plan.cells, plan.cells.whole
-    chips = read = 0
-    for row, col in whole.positions():
-        span = cells.chip_span(cells.window(row, col))
-        seen = cells.read_window(span)
-        chips += span.height * span.width
-        read += seen.height * seen.width
+@dataclass(frozen=True)
+class _Threads:
+    """Who computes side by side."""
+
+    total: float
+    """Passes at a time, counted as torch runs one on all cores of its process."""
+    per_process: int
+
+
+def _priced(plan: PixelPlan, seconds_per_pass: float, network: int, threads: _Threads) -> Estimate:
+    cells, border = plan.cells, 2 * plan.cells.padding
+    chips = read = passes = 0
+    for rows, cols, times in chip_counts(cells):
+        chips += times * rows * cols
+        passes += times * -(-rows * cols // plan.arguments.batch_size)
+        read += times * (rows * cells.stride + border) * (cols * cells.stride + border)
     value_bytes = np.dtype(plan.raster.dtype).itemsize
-    out_bytes = np.dtype(plan.dtype).itemsize
-    cell = (cells.side + 2 * cells.padding) ** 2
+    written = cells.extent.height * cells.extent.width * plan.decision.bands * np.dtype(plan.dtype).itemsize
+    looks = len(DIHEDRAL) if plan.arguments.test_time_augmentation else 1
     return Estimate(
         chips=chips,
         pixels=cells.extent.height * cells.extent.width,
         bytes_read=read * len(plan.bands) * value_bytes,
-        bytes_written=cells.extent.height * cells.extent.width * out_bytes,
+        bytes_written=written,
         batches=plan.batch_count,
-        peak_memory=BASE_BYTES + network + cell * (len(plan.bands) * value_bytes + 8),
-        seconds=seconds_per_pass * -(-chips // plan.batch_size) / threads,
+        peak_memory=BASE_BYTES + threads.per_process * (network + _cell_bytes(plan)),
+        seconds=looks * seconds_per_pass * passes / threads.total,
     )
+
+
+def _cell_bytes(plan: PixelPlan) -> int:
+    """What a thread holds of one cell: what was read, what is valid, what comes out, and its file."""
+    cells = plan.cells
+    seen = (cells.side + 2 * cells.reach + 4 * cells.padding) ** 2
+    value_bytes = np.dtype(plan.raster.dtype).itemsize
+    blended = 4 * (len(plan.values) + 1) if plan.arguments.blend != "crop" else 0
+    return seen * (2 * len(plan.bands) * value_bytes + 8 + 3 * plan.decision.pixel_bytes + blended)
 
 
 def _network_bytes(plan: PixelPlan, predictor: PixelPredictor) -> int:
@@ -94,20 +116,23 @@ def _network_bytes(plan: PixelPlan, predictor: PixelPredictor) -> int:
         if isinstance(output, torch.Tensor):
             passed.append(output.numel() * output.element_size())
 
-    layers = [module for module in predictor.network.modules() if not list(module.children())]
+    network = predictor.model.network
+    layers = [
+        m for m in network.modules() if not (list(m.children()) or isinstance(m, torch.jit.ScriptModule))
+    ]
     hooks = [layer.register_forward_hook(note) for layer in layers]
     _pass(plan, predictor)
     for hook in hooks:
         hook.remove()
-    weights = sum(p.numel() * p.element_size() for p in predictor.network.parameters())
-    return 3 * weights + sum(passed)
+    weights = sum(p.numel() * p.element_size() for p in network.parameters())
+    images = 4 * plan.arguments.batch_size * plan.arguments.tile_size**2
+    return 3 * weights + max(sum(passed), LEAST_MAPS * images)
 
 
 def _pass(plan: PixelPlan, predictor: PixelPredictor) -> None:
-    side = plan.cells.tile
-    chips = np.zeros((plan.batch_size, len(plan.bands), side, side), plan.raster.dtype)
-    valid = np.ones((plan.batch_size, side, side), bool)
-    predictor.classify(chips, valid, padding=plan.cells.padding)
+    side, size = plan.arguments.tile_size, plan.arguments.batch_size
+    chips = np.zeros((size, len(plan.bands), side, side), np.uint8)
+    predictor.predict(chips, np.ones((size, side, side), bool), centre=slice(0, side))
 
 
 def _seconds_per_pass(plan: PixelPlan, predictor: PixelPredictor) -> float:
@@ -120,7 +145,8 @@ def _seconds_per_pass(plan: PixelPlan, predictor: PixelPredictor) -> float:
     return fastest
 
 
-def _threads(client: Any) -> int:
+def _threads(client: Any, at_once: int | None) -> _Threads:
     if client is None:
-        return 1  # torch spreads one pass over this machine's cores
-    return max(1, sum(client.nthreads().values()))
+        return _Threads(1.0, at_once or 1)  # the probe has had all cores
+    counts = list(client.nthreads().values())
+    return _Threads(float(at_once or max(1, sum(counts))), max(counts, default=1))

@@ -1,20 +1,37 @@
 """Bring a model, in whatever form the caller has it, to where every worker can read it."""
 
-import shutil
+import hashlib
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from rasterloom.cluster.places import Place
 from rasterloom.models.contract import ModelSpec
-from rasterloom.models.errors import ModelMismatchError, SettingError
-from rasterloom.pipeline.packages.load import build_model, load_package
+from rasterloom.models.errors import (
+    MissingInputError,
+    ModelMismatchError,
+    OutputError,
+    PackageError,
+    SettingError,
+)
+from rasterloom.pipeline.packages.archive import write_archive
+from rasterloom.pipeline.packages.load import Package, build_model, load_package, read_package
+from rasterloom.pipeline.packages.manifest import dump_emd
 from rasterloom.pipeline.packages.save import save_package
 from rasterloom.pipeline.rasters.grid import same_crs
 from rasterloom.pipeline.rasters.raster import Raster
+
+if TYPE_CHECKING:
+    from rasterloom.models.ready import ReadyModel
+
+_NAMED = re.compile(r"model-([0-9a-f]{64})\.dlpk")
+"""A package that is named by its content."""
+_BLOCK = 2**20
 
 
 @dataclass(frozen=True)
@@ -22,21 +39,29 @@ class StagedModel:
     """A model as a package on disk."""
 
     path: Path
+    """Named by its content where the caller trusts it; else where the caller has it."""
     spec: ModelSpec
     digest: str
-    """Content hash: equal models, equal digests."""
+    """Content hash: equal models, equal digests, in every process."""
     tile_multiple: int
     """Tile sizes must be multiples of this."""
 
-    def place(self, folder: Path) -> Path:
-        """Copy the package into ``folder``, where workers will read it, and say where it is."""
-        folder.mkdir(parents=True, exist_ok=True)
-        target = folder / f"model-{self.digest[:16]}.dlpk"
-        if not target.exists():
-            part = target.with_suffix(".part")
-            shutil.copyfile(self.path, part)
-            part.replace(target)
-        return target
+    def place(self, folder: str | Path | Place) -> str:
+        """Copy the package into ``folder``, where workers will read it: path or URL for :func:`load_staged`.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written.
+        """
+        place = Place.of(folder)
+        name = f"model-{_hash_of(self.path)}.dlpk"
+        try:
+            if not place.exists(name):
+                place.upload(name, self.path)
+        except OSError as error:
+            raise OutputError(f"the model cannot be written to {place}: {error}.") from error
+        return f"{place.url}/{name}"
 
 
 @contextmanager
@@ -46,31 +71,115 @@ def staged_model(model: Any) -> Iterator[StagedModel]:
     Parameters
     ----------
     model
-        Path of a .dlpk or .emd, or a model object.
+        Path of a .dlpk or .emd or URL of a .dlpk, what :func:`load_package` returned, or a model object.
 
     Raises
     ------
     SettingError
-        If it is neither.
+        If it is none of these.
     MissingInputError, PackageError
-        If the package is not there or cannot be read.
+        If the package is not there, cannot be read, or holds a program that is not trusted.
     """
-    with tempfile.TemporaryDirectory(prefix="rasterloom-model-") as folder:
-        if isinstance(model, str | Path) and Path(model).suffix == ".dlpk":
-            path = Path(model)
-        elif isinstance(model, str | Path):
-            path = save_package(
-                build_model(load_package(model)), Path(folder) / "model", compute_metrics=False
-            )
+    with tempfile.TemporaryDirectory(prefix="rasterloom-model-") as name:
+        folder = Path(name)
+        if isinstance(model, str | Path | Place):
+            yield _of_package(load_package(model), folder, model)
+        elif isinstance(model, Package):
+            yield _of_package(model, folder)
         elif hasattr(model, "network") and hasattr(model, "spec"):
-            path = save_package(model, Path(folder) / "model", compute_metrics=False)
+            yield _of_object(model, folder)
         else:
             raise SettingError(
-                f"a model cannot be made of {type(model).__name__}: give the path of a .dlpk or .emd, "
-                "or a model such as UnetClassifier."
+                f"a model cannot be made of {type(model).__name__}: give the path of a .dlpk or .emd, a "
+                "model such as UnetClassifier, or what rasterloom.models.from_torch makes of a "
+                "torch.nn.Module."
             )
-        package = load_package(path)
-        yield StagedModel(path, package.spec, package.digest, build_model(package).tile_multiple)
+
+
+def load_staged(package: str) -> "ReadyModel":
+    """The model of a package that the plan of a run names, for the task that runs it.
+
+    A package that is named by its content is the one that the caller of the run has staged: a network in it
+    is trusted as the caller trusted it, and the file is refused when its content is no longer that.
+
+    Parameters
+    ----------
+    package
+        Path or URL, as ``StagedModel.place`` gave it.
+
+    Raises
+    ------
+    PackageError
+        If the content is not what the name says, or cannot be read.
+    """
+    folder, _, name = package.rpartition("/")
+    named = _NAMED.fullmatch(name)
+    if named is None:
+        return _ready(load_package(package))
+    try:
+        content = Place.of(folder).read(name)
+    except FileNotFoundError as error:
+        raise MissingInputError(f"{package} is gone: start the run again.") from error
+    if hashlib.sha256(content).hexdigest() != named[1]:
+        raise PackageError(
+            f"{package} is refused: its content is not what this run put there. Remove it and start again."
+        )
+    return _ready(read_package(content, source=package, trust=True))
+
+
+def _ready(package: Package) -> "ReadyModel":
+    model: ReadyModel = build_model(package)
+    return model
+
+
+def _of_package(package: Package, folder: Path, given: Any = None) -> StagedModel:
+    package.check_trust()
+    path = Path(given) if isinstance(given, str | Path) else None
+    if path is None or path.suffix != ".dlpk" or package.trust or not path.is_file():
+        path = _named(_packed(package, folder))
+    return StagedModel(path, package.spec, package.digest, _tile_multiple(package))
+
+
+def _of_object(model: Any, folder: Path) -> StagedModel:
+    # a brought network goes to the caller's own workers as it is, code included
+    program = model.program(pickled=True) if hasattr(model, "program") else None
+    saved = save_package(
+        model, folder / "model", compute_metrics=False, save_inference_file=False, program=program
+    )
+    digest = load_package(saved.with_suffix("")).digest if program is None else model.digest
+    return StagedModel(_named(saved), model.spec, digest, model.tile_multiple)
+
+
+def _packed(package: Package, folder: Path) -> Path:
+    ending = package.weights_name.rpartition(".")[2]
+    emd = {**package.emd, "ModelFile": f"model.{ending}"}
+    path = folder / "model.dlpk"
+    write_archive(path, {"model.emd": dump_emd(emd), f"model.{ending}": package.weights})
+    return path
+
+
+def _tile_multiple(package: Package) -> int:
+    from rasterloom.models.build import describe  # takes torch along
+
+    try:
+        return describe(package.spec).tile_multiple
+    except SettingError as error:
+        raise PackageError(f"{package.source} contradicts itself: {error}") from error
+
+
+def _named(path: Path) -> Path:
+    return path.rename(path.with_name(f"model-{_hash_of(path)}.dlpk"))
+
+
+def _hash_of(path: Path) -> str:
+    named = _NAMED.fullmatch(path.name)
+    if named is not None:
+        return named[1]
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def bands_for(spec: ModelSpec, raster: Raster) -> tuple[int, ...]:
@@ -81,29 +190,30 @@ def bands_for(spec: ModelSpec, raster: Raster) -> tuple[int, ...]:
     ModelMismatchError
         If the raster lacks a band, or holds pixels of another kind than the model has seen.
     """
+    called = str(spec.parameters.get("name") or spec.model)
     if max(spec.extract_bands) >= raster.band_count:
         raise ModelMismatchError(
-            f"{spec.model} was trained on {spec.band_count} bands ({', '.join(spec.bands)}), and "
+            f"{called} was trained on {spec.band_count} bands ({', '.join(spec.bands)}), and "
             f"{raster.name} has {raster.band_count} ({', '.join(raster.bands)}): "
             "give a raster with those bands, or train on these."
         )
-    if raster.dtype != spec.dtype:
+    if spec.dtype and raster.dtype != spec.dtype:
         warnings.warn(
-            f"{spec.model} was trained on {spec.dtype} pixels and {raster.name} holds {raster.dtype}: "
+            f"{called} was trained on {spec.dtype} pixels and {raster.name} holds {raster.dtype}: "
             "the result is only good if both have the same units.",
             stacklevel=3,
         )
-    _warn_of_scale(spec, raster)
+    _warn_of_scale(called, spec, raster)
     return spec.extract_bands
 
 
-def _warn_of_scale(spec: ModelSpec, raster: Raster) -> None:
-    if not same_crs(spec.crs, raster.grid.crs):
+def _warn_of_scale(called: str, spec: ModelSpec, raster: Raster) -> None:
+    if not all(spec.cell_size) or not spec.crs or not same_crs(spec.crs, raster.grid.crs):
         return  # units may differ, so the numbers cannot be compared
     ratio = raster.grid.cell_size[0] / spec.cell_size[0]
     if not 2 / 3 < ratio < 1.5:
         warnings.warn(
-            f"{spec.model} was trained on cells of {spec.cell_size[0]:g} and {raster.name} is read at "
+            f"{called} was trained on cells of {spec.cell_size[0]:g} and {raster.name} is read at "
             f"{raster.grid.cell_size[0]:g}: pass context={{'cellSize': {spec.cell_size[0]:g}}}.",
             stacklevel=4,
         )

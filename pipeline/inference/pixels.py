@@ -1,36 +1,16 @@
-"""Give every pixel of a raster a class."""
+"""Give every pixel of a raster a class, or the probabilities of all classes."""
 
-import shutil
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rasterloom.cluster.driver import execute
-from rasterloom.cluster.markers import RunFolder
-from rasterloom.cluster.progress import progress_bar
-from rasterloom.models.contract import ModelSpec, Task
-from rasterloom.models.errors import ModelMismatchError, SettingError
-from rasterloom.pipeline.inference.arguments import PixelArguments, pixel_arguments
-from rasterloom.pipeline.inference.batch import run_batch
-from rasterloom.pipeline.inference.cells import cell_id, cut_cells
-from rasterloom.pipeline.inference.devices import choose_device
-from rasterloom.pipeline.inference.models import StagedModel, bands_for, staged_model
-from rasterloom.pipeline.inference.plan import PixelPlan
-from rasterloom.pipeline.outputs.cog import ClassMap, assemble_class_map, check_free
-from rasterloom.pipeline.rasters.context import extent_window, parse_context, target_grid
-from rasterloom.pipeline.rasters.grid import Window
-from rasterloom.pipeline.rasters.mosaics import pinned
+from rasterloom.models.errors import MissingInputError, SettingError
+from rasterloom.pipeline.inference.planner import CONTEXT, Wishes
+from rasterloom.pipeline.inference.run import RunSettings, classify_raster, watched
+from rasterloom.pipeline.rasters.context import parse_context
+from rasterloom.pipeline.rasters.folders import rasters_in
 from rasterloom.pipeline.rasters.open import describe
 from rasterloom.pipeline.rasters.raster import Raster
-
-CONTEXT = frozenset({"cellSize", "extent", "outSR", "processorType"})
-"""Keys of ``context`` that pixel classification honours."""
-
-_INPUTS = "inputs"
-"""Folder of a run that holds what its tasks read besides the raster."""
 
 
 def classify_pixels(
@@ -46,8 +26,15 @@ def classify_pixels(
     estimate: bool = False,
     client: Any = None,
     overwrite: bool = False,
+    blend: str = "crop",
+    probability_type: str = "uint8",
     cell_size: int | None = None,
     max_failed: float = 0.01,
+    retry_failed: bool = False,
+    max_cog_size: int = 65_536,
+    precision: str | None = None,
+    compiled: bool = False,
+    performance_report: str | Path | None = None,
     progress: bool = True,
     **kwargs: Any,
 ) -> Any:
@@ -59,16 +46,34 @@ def classify_pixels(
     Parameters
     ----------
     input_raster
-        A path, a folder or list of paths (one mosaic), or a georeferenced DataArray.
+        A path or URL, a folder or list of them (one mosaic), a STAC item or collection of items, a Zarr
+        store, or a georeferenced DataArray: see :func:`rasterloom.pipeline.open_raster`.
     model
-        Path of a .dlpk or .emd package, or a model such as :class:`rasterloom.models.UnetClassifier`.
+        Path or URL of a .dlpk or .emd package, a model such as :class:`rasterloom.models.UnetClassifier`, or
+        any network wrapped by :func:`rasterloom.models.from_torch`.
     model_arguments
-        ``tile_size`` (pixels; default: the model's), ``padding`` (pixels, less than half of tile_size;
-        default a quarter), ``batch_size`` (chips), ``predict_background`` (default true). Values may be text.
+        Values may be text.
+
+        - ``tile_size``: what the network sees, in pixels; default: the model's.
+        - ``padding``: border of a tile that is dropped or blended, in pixels, less than half of tile_size;
+          default a quarter.
+        - ``batch_size``: chips in a forward pass; default 4 on CPU, 32 on a GPU.
+        - ``predict_background``: whether class 0 may be given; default true.
+        - ``test_time_augmentation``: see each chip in its eight flips and rotations and merge the
+          probabilities; default false.
+        - ``merge_policy``: how they are merged: ``mean`` (default), ``max`` or ``min``.
+        - ``threshold``: 0..1. The most probable class other than background is given where its probability
+          reaches this, and background elsewhere. Without it the most probable class is given.
+        - ``return_probability_raster``: write the probabilities, one band for each class, instead of the
+          map; default false.
+        - ``thinning``: models with one class only. Thin what is found, up to 64 pixels wide, to lines of one
+          pixel; default false.
     output_name
-        Path of the COG. None writes ``NAME_classified.tif`` beside the input.
+        Path or URL of the COG. None writes ``NAME_classified.tif`` beside the input.
     context
-        ``cellSize``, ``outSR``, ``extent`` (west, south, east, north in the raster's CRS),
+        ``cellSize``, ``outSR``, ``extent`` (west, south, east, north in the raster's CRS), ``snapRaster``
+        (a raster whose cell edges the output shares), ``mask`` (polygons, or a raster that is not 0, outside
+        of which nothing is written), ``parallelProcessingFactor`` ("80%", or a number of cores),
         ``processorType`` ("CPU" or "GPU").
     process_all_raster_items
         Treat each file of a list or folder as a raster of its own: ``output_name`` is then a folder, and a
@@ -78,15 +83,33 @@ def classify_pixels(
     future
         Return at once with a :class:`rasterloom.cluster.background.Job`.
     estimate
-        Compute nothing but a probe; return an :class:`rasterloom.pipeline.inference.estimate.Estimate`.
+        Compute nothing but a probe; return an :class:`rasterloom.pipeline.Estimate`.
     client
         A Dask client, such as :func:`rasterloom.cluster.connect` gives. None works in this process.
     overwrite
         Replace what stands under ``output_name``.
+    blend
+        ``crop`` keeps the centre of each tile's prediction. ``linear`` and ``gaussian`` weigh whole
+        predictions over each other, which takes (tile_size / (tile_size - 2 padding))^2 forward passes a
+        pixel as cropping does, and smooths what is left of the seams.
+    probability_type
+        ``uint8``: 0..254 stand for 0..1 (the file says so by its scale), 255 for nothing. ``float32``: as
+        they are, NaN for nothing.
     cell_size
         Side, in pixels, of what one task owns. The result does not depend on it.
     max_failed
         Share of cells (0..1) that may fail; above it the run raises after finishing the others.
+    retry_failed
+        Compute only the cells that failed in an earlier run of the same call, and put its output together
+        again with them.
+    max_cog_size
+        Side in pixels above which the output is a grid of COGs with a VRT over them.
+    precision
+        ``float32``, ``bfloat16`` or ``float16``. None: float32 on CPU, 16 bits on a GPU.
+    compiled
+        Run the network through ``torch.compile``: minutes of preparation, then faster on most GPUs.
+    performance_report
+        Write Dask's report of the run (HTML) to this path; needs a client.
     progress
         Show a progress bar.
 
@@ -94,7 +117,8 @@ def classify_pixels(
     -------
     str
         Path of the COG: one band of class values; 255 (65535 where a class value is above 254) marks pixels
-        that hold nothing. ``_run/<id>/run.json`` beside it tells how the run went.
+        that hold nothing. Above ``max_cog_size`` the path of a VRT. ``_run/<id>/run.json`` beside it tells
+        how the run went.
 
     Raises
     ------
@@ -108,177 +132,76 @@ def classify_pixels(
     "Deep learning arguments", inferencing; ``arcgis.learn.classify_pixels``.
     """
     _refuse_foreign(gis, kwargs)
-    settings = {"client": client, "overwrite": overwrite, "cell_size": cell_size, "max_failed": max_failed}
-    common = (model, model_arguments, parse_context(context, allowed=CONTEXT))
+    wishes = Wishes(
+        model_arguments=model_arguments,
+        context=parse_context(context, allowed=CONTEXT),
+        cell_size=cell_size,
+        blend=blend,
+        probability_type=probability_type,
+        precision=precision,
+        compiled=compiled,
+    )
+    settings = RunSettings(
+        client=client,
+        overwrite=overwrite,
+        max_failed=max_failed,
+        retry_failed=retry_failed,
+        max_cog_size=max_cog_size,
+        performance_report=performance_report,
+        progress=progress and not future,
+    )
     if estimate:
         from rasterloom.pipeline.inference.estimate import estimate_pixels
 
-        return estimate_pixels(input_raster, *common, client=client, cell_size=cell_size)
+        return estimate_pixels(input_raster, model, wishes, client=client)
+    items = (process_all_raster_items, input_raster, output_name, model, wishes)
     if future:
         from rasterloom.cluster.background import Job
 
-        return Job(
-            lambda report: _classify_items(
-                process_all_raster_items, input_raster, output_name, *common, on_progress=report, **settings
-            )
-        )
-    return _classify_items(
-        process_all_raster_items, input_raster, output_name, *common, progress=progress, **settings
-    )
+        return Job(lambda report: _classify_items(*items, watched(settings, report)))
+    return _classify_items(*items, settings)
 
 
 def _refuse_foreign(gis: object, kwargs: Mapping[str, Any]) -> None:
     if gis is not None:
         raise SettingError("gis must be None: there is no portal here; pass client= to say where to work.")
-    unknown = sorted(
-        set(kwargs) - {"tiles_only"}
-    )  # the reference's switch for its own hosting: no meaning here
+    # the reference's switch for its own hosting has no meaning here
+    unknown = sorted(set(kwargs) - {"tiles_only"})
     if unknown:
         raise SettingError(f"classify_pixels has no argument {unknown[0]!r}.")
 
 
-def _classify_items(separate: bool, source: Any, output: Any, *common: Any, **settings: Any) -> Any:
+def _classify_items(
+    separate: bool, source: Any, output: Any, model: Any, wishes: Wishes, settings: RunSettings
+) -> Any:
     if not separate or isinstance(source, Raster) or hasattr(source, "dims"):
-        raster = describe(source)
-        return classify_raster(raster, _output_path(source, output), *common, **settings)
-    paths = sorted(Path(source).iterdir()) if isinstance(source, str | Path) else [Path(p) for p in source]
-    rasters = [describe(path) for path in paths]
-    folder = Path(output) if output is not None else paths[0].parent
+        return classify_raster(describe(source), _output_path(source, output), model, wishes, settings)
+    items = _items(source)
+    folder = str(output) if output is not None else str(Path(items[0]).parent)
     return [
-        classify_raster(raster, folder / f"{path.stem}_classified.tif", *common, **settings)
-        for path, raster in zip(paths, rasters, strict=True)
+        classify_raster(describe(item), f"{folder}/{Path(item).stem}_classified.tif", model, wishes, settings)
+        for item in items
     ]
 
 
-def _output_path(source: Any, output: Any) -> Path:
-    if output is not None:
-        return Path(output)
+def _items(source: Any) -> list[Any]:
     if isinstance(source, str | Path):
-        path = Path(source)
-        return path.with_name(f"{path.name if path.is_dir() else path.stem}_classified.tif")
-    raise SettingError("output_name is missing: an array or a list has no name to derive one from.")
-
-
-def classify_raster(
-    raster: Raster,
-    output: Path,
-    model: Any,
-    model_arguments: Mapping[str, Any] | None,
-    context: Mapping[str, Any],
-    *,
-    client: Any,
-    overwrite: bool,
-    cell_size: int | None,
-    max_failed: float,
-    progress: bool = False,
-    on_progress: Any = None,
-) -> str:
-    """Plan, run and assemble one raster's class map; settings as in :func:`classify_pixels`."""
-    check_free(output, overwrite=overwrite)
-    with ExitStack() as stack:
-        staged = stack.enter_context(staged_model(model))
-        plan = plan_pixels(raster, staged, model_arguments, context, client=client, cell_size=cell_size)
-        folder = RunFolder(output.parent / "_run" / plan.id[:16])
-        plan = _at_home(plan, staged, folder)
-        if on_progress is None:
-            on_progress = stack.enter_context(progress_bar(f"classify {output.name}", show=progress))
-        execute(
-            client,
-            plan,
-            run_batch,
-            folder,
-            max_failed=max_failed,
-            on_progress=on_progress,
-            title=f"classify {output.name}",
+        return rasters_in(Path(source)) if Path(source).is_dir() else [source]
+    items = list(source)
+    if not items or not all(isinstance(item, str | Path) for item in items):
+        raise MissingInputError(
+            "process_all_raster_items=True needs a folder or a list of paths or URLs, with one raster at "
+            "least: its outputs are named after them."
         )
-    _assemble(plan, staged.spec, folder, output, client)
-    return str(output)
+    return items
 
 
-def plan_pixels(
-    raster: Raster,
-    staged: StagedModel,
-    model_arguments: Mapping[str, Any] | None,
-    context: Mapping[str, Any],
-    *,
-    client: Any = None,
-    cell_size: int | None = None,
-) -> PixelPlan:
-    """Decide everything about a run without computing any of it."""
-    spec = staged.spec
-    if spec.task is not Task.PIXELS:
-        raise ModelMismatchError(f"{spec.model} is a model for {spec.task}, and this tool classifies pixels.")
-    device = choose_device(context.get("processorType"), client)
-    arguments = pixel_arguments(model_arguments, spec, tile_multiple=staged.tile_multiple, device=device)
-    raster = target_grid(raster, context)
-    bands = bands_for(spec, raster)
-    window = extent_window(raster, context)
-    cells = cut_cells(
-        raster.grid.shape, window, tile=arguments.tile_size, padding=arguments.padding, cell_size=cell_size
+def _output_path(source: Any, output: Any) -> str:
+    if output is not None:
+        return str(output)
+    if isinstance(source, str | Path) and "://" not in str(source) and not str(source).startswith("/vsi"):
+        path = Path(source)
+        return str(path.with_name(f"{path.name if path.is_dir() else path.stem}_classified.tif"))
+    raise SettingError(
+        "output_name is missing: only a file or a folder has a name and a place to derive one from."
     )
-    return _plan(raster, cells, staged, bands, arguments, device)
-
-
-def _plan(
-    raster: Raster,
-    cells: Any,
-    staged: StagedModel,
-    bands: tuple[int, ...],
-    arguments: PixelArguments,
-    device: str,
-) -> PixelPlan:
-    values = staged.spec.output_values
-    wide = max(values) > 254
-    return PixelPlan(
-        raster=raster,
-        cells=cells,
-        package=str(staged.path),
-        digest=staged.digest,
-        bands=bands,
-        values=values,
-        batch_size=arguments.batch_size,
-        predict_background=arguments.predict_background,
-        dtype="uint16" if wide else "uint8",
-        nodata=65535 if wide else 255,
-        tiles="",
-        device=device,
-    )
-
-
-def _at_home(plan: PixelPlan, staged: StagedModel, folder: RunFolder) -> PixelPlan:
-    """The plan with everything it needs in the run's folder, which all workers can reach."""
-    folder.tiles.mkdir(parents=True, exist_ok=True)
-    return replace(
-        plan,
-        raster=pinned(plan.raster, folder.path / _INPUTS),
-        package=str(staged.place(folder.path / _INPUTS).resolve()),
-        tiles=str(folder.tiles.resolve()),
-    )
-
-
-def _assemble(plan: PixelPlan, spec: ModelSpec, folder: RunFolder, output: Path, client: Any) -> None:
-    counts: Counter[int] = Counter()
-    for result in folder.results():
-        counts.update({int(value): n for value, n in result.summary["pixels_per_value"].items()})
-    what = ClassMap(
-        plan.raster.grid.cropped(plan.cells.extent), plan.dtype, plan.nodata, spec.classes, dict(counts)
-    )
-    tiles = list(_tiles(plan))
-    final = str(output.resolve())
-    if client is None:
-        assemble_class_map(tiles, what, final)
-    else:
-        client.submit(assemble_class_map, tiles, what, final, pure=False).result()
-    shutil.rmtree(folder.tiles)
-    shutil.rmtree(folder.path / _INPUTS)
-    folder.forget_batches()
-
-
-def _tiles(plan: PixelPlan) -> Iterator[tuple[str, Window]]:
-    """Every finished cell's file and its place in the output."""
-    extent = plan.cells.extent
-    for row, col in plan.cells.whole.positions():
-        path = Path(plan.tiles) / f"{cell_id(row, col)}.tif"
-        if path.exists():
-            window = plan.cells.window(row, col)
-            yield str(path), replace(window, row=window.row - extent.row, col=window.col - extent.col)

@@ -20,7 +20,7 @@ def test_what_is_not_given_comes_from_the_model() -> None:
 
 def test_values_may_be_text() -> None:
     found = _read(padding="8", tile_size="96", batch_size="2", predict_background="False")
-    assert found == PixelArguments(96, 8, 2, False)
+    assert found == PixelArguments(tile_size=96, padding=8, batch_size=2, predict_background=False)
 
 
 @pytest.mark.parametrize(

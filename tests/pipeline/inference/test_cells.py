@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from rasterloom.models.errors import SettingError
-from rasterloom.pipeline.inference.cells import MOST_BATCHES, CellBlock, CellGrid, cut_cells
+from rasterloom.pipeline.inference.cells import MOST_BATCHES, CellBlock, CellGrid
+from rasterloom.pipeline.inference.sizing import cut_cells
 from rasterloom.pipeline.rasters.grid import Window
 
 sides = st.integers(1, 90)

@@ -256,7 +256,11 @@ def test_a_model_with_more_bands_than_the_raster_is_refused(scene: Path, tmp_pat
     ("changes", "error", "message"),
     [
         ({"model_arguments": {"padding": 32}}, SettingError, "use 31 or less"),
-        ({"context": {"cellsize": 2}}, SettingError, "known are cellSize, extent, outSR, processorType"),
+        (
+            {"context": {"cellsize": 2}},
+            SettingError,
+            "known are cellSize, extent, mask, outSR",
+        ),
         ({"context": {"processorType": "TPU"}}, SettingError, "use 'CPU' or 'GPU'"),
         ({"gis": "portal"}, SettingError, "client="),
         ({"colour": 1}, SettingError, "no argument 'colour'"),

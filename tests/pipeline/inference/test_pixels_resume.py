@@ -17,7 +17,7 @@ from rasterloom.pipeline.inference import batch as batch_module
 from rasterloom.pipeline.inference.pixels import classify_pixels
 from rasterloom.pipeline.packages.save import save_package
 from tests.support.models import random_model
-from tests.support.rasters import write_raster
+from tests.support.rasters import break_block, write_raster
 
 ARGUMENTS = {"tile_size": 64, "padding": 16, "batch_size": 2}
 
@@ -78,7 +78,7 @@ def test_a_killed_run_goes_on_where_it_stopped_and_ends_the_same(package: Path, 
         return real(plan, batch)  # type: ignore[arg-type] # the plan and batch the driver hands on
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rasterloom.pipeline.inference.pixels.run_batch", counted)
+        patch.setattr("rasterloom.pipeline.inference.run.run_batch", counted)
         classify_pixels(scene, package, ARGUMENTS, out / "out.tif", cell_size=32, progress=False)
     assert len(computed) == len(set(computed)) == cells - kept
     assert (out / "out.tif").read_bytes() == expected
@@ -89,7 +89,7 @@ def test_a_killed_run_goes_on_where_it_stopped_and_ends_the_same(package: Path, 
 
 def test_a_broken_block_costs_its_cell_alone(package: Path, tmp_path: Path) -> None:
     scene = write_raster(tmp_path / "scene.tif", height=320, width=320)
-    _break_block(scene, row=4, col=4)
+    break_block(scene, row=4, col=4)
     classify_pixels(
         scene, package, ARGUMENTS, tmp_path / "out.tif", cell_size=32, progress=False, max_failed=0.2
     )
@@ -107,7 +107,7 @@ def test_a_broken_block_costs_its_cell_alone(package: Path, tmp_path: Path) -> N
 
 def test_too_many_broken_cells_end_in_an_error_and_keep_the_good_ones(package: Path, tmp_path: Path) -> None:
     scene = write_raster(tmp_path / "scene.tif", height=320, width=320)
-    _break_block(scene, row=2, col=2)
+    break_block(scene, row=2, col=2)
     with pytest.raises(TooManyFailures, match="failed"):
         classify_pixels(scene, package, ARGUMENTS, tmp_path / "out.tif", cell_size=32, progress=False)
     assert not (tmp_path / "out.tif").exists()
@@ -122,7 +122,7 @@ def test_a_disk_that_fills_up_stops_the_run_and_says_so(
     real = Path.write_bytes
 
     def fills_up(self: Path, data: bytes) -> int:
-        if self.suffix == ".part" and len(written) > 5:
+        if self.suffix == ".tmp" and ".tif." in self.name and len(written) > 5:
             raise OSError(28, "No space left on device")
         written.append(self)
         return real(self, data)
@@ -131,17 +131,7 @@ def test_a_disk_that_fills_up_stops_the_run_and_says_so(
     with pytest.raises(OutputError, match=r"No space left on device"):
         classify_pixels(scene, package, ARGUMENTS, tmp_path / "out.tif", cell_size=32, progress=False)
     assert not (tmp_path / "out.tif").exists()
-    assert not list(tmp_path.rglob("*.part"))
+    assert not list(tmp_path.rglob("*.tmp"))
     monkeypatch.undo()
     classify_pixels(scene, package, ARGUMENTS, tmp_path / "out.tif", cell_size=32, progress=False)
     assert _story(tmp_path)["resumed"] > 0
-
-
-def _break_block(path: Path, *, row: int, col: int) -> None:
-    """Overwrite the compressed bytes of one 64-pixel block with something that is not deflate."""
-    with rasterio.open(path) as source:
-        offset = int(source.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=1))
-        size = int(source.get_tag_item(f"BLOCK_SIZE_{col}_{row}", "TIFF", bidx=1))
-    with path.open("r+b") as target:
-        target.seek(offset)
-        target.write(b"\xff" * size)

@@ -1,0 +1,115 @@
+"""Run a pixel plan: compute its cells, put them together, tidy up."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rasterloom.cluster.driver import execute
+from rasterloom.cluster.jobs import Progress
+from rasterloom.cluster.markers import RunFolder
+from rasterloom.cluster.places import Place
+from rasterloom.cluster.progress import progress_bar
+from rasterloom.pipeline.inference.batch import run_batch
+from rasterloom.pipeline.inference.devices import batches_at_once
+from rasterloom.pipeline.inference.models import StagedModel, staged_model
+from rasterloom.pipeline.inference.plan import CellTiles, PixelPlan
+from rasterloom.pipeline.inference.planner import Wishes, plan_pixels
+from rasterloom.pipeline.inference.product import product_of
+from rasterloom.pipeline.outputs.cog import assemble, check_free, output_name
+from rasterloom.pipeline.rasters.pinned import pinned
+from rasterloom.pipeline.rasters.raster import Raster
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """How a run is carried out; none of it changes the result."""
+
+    client: Any = None
+    overwrite: bool = False
+    max_failed: float = 0.01
+    retry_failed: bool = False
+    max_cog_size: int = 65_536
+    performance_report: str | Path | None = None
+    progress: bool = False
+    on_progress: Any = None
+
+
+def classify_raster(raster: Raster, output: str, model: Any, wishes: Wishes, settings: RunSettings) -> str:
+    """Plan, run and assemble one raster's result; says where it stands."""
+    if not settings.retry_failed:
+        check_free(output, overwrite=settings.overwrite)
+    place, client = Place.of(output).parent, settings.client
+    with ExitStack() as stack:
+        staged = stack.enter_context(staged_model(model))
+        plan = plan_pixels(raster, staged, wishes, client=client)
+        folder = RunFolder(place / "_run" / plan.id[:16])
+        final = output_name(output, plan.grid.shape, max_cog_size=settings.max_cog_size)
+        if settings.retry_failed and _nothing_to_retry(folder, final, settings):
+            return final
+        if not settings.retry_failed and final != output:
+            check_free(final, overwrite=settings.overwrite)
+        plan = _at_home(plan, staged, folder)
+        title = f"classify {Place.of(output).name}"
+        report = execute(
+            client,
+            plan,
+            run_batch,
+            folder,
+            max_failed=settings.max_failed,
+            threads=batches_at_once(wishes.context.get("parallelProcessingFactor"), client, plan.batch_count),
+            on_progress=settings.on_progress
+            or stack.enter_context(progress_bar(title, show=settings.progress)),
+            performance_report=settings.performance_report,
+            title=title,
+        )
+    final = _assembled(plan, staged, folder, output, settings)
+    if not report.failed:  # failed cells can be tried again as long as the others are at hand
+        folder.forget_batches()
+        folder.tiles.remove_all()
+        folder.inputs.remove_all()
+    return final
+
+
+def _nothing_to_retry(folder: RunFolder, output: str, settings: RunSettings) -> bool:
+    """Whether a run of this plan has ended without failed cells, so that its output stands as it is."""
+    place = Place.of(output)
+    ended = folder.place.exists("run.json") and not folder.tiles.names()
+    if not ended:
+        check_free(output, overwrite=settings.overwrite or bool(folder.tiles.names()))
+    return ended and place.parent.exists(place.name)
+
+
+def _at_home(plan: PixelPlan, staged: StagedModel, folder: RunFolder) -> PixelPlan:
+    """The plan with everything it needs in the run's folder, which all workers can reach."""
+    return replace(
+        plan,
+        raster=pinned(plan.raster, folder.inputs),
+        mask=plan.mask and plan.mask.at_home(folder.inputs),
+        package=str(staged.place(folder.inputs)),
+        tiles=folder.tiles,
+    )
+
+
+def _assembled(
+    plan: PixelPlan, staged: StagedModel, folder: RunFolder, output: str, settings: RunSettings
+) -> str:
+    summaries = (result.summary for result in folder.results())
+    assert plan.tiles is not None, "the plan has been brought home"
+    return assemble(
+        settings.client,
+        CellTiles(plan.cells, plan.tiles),
+        product_of(plan, staged.spec, summaries),
+        output,
+        max_cog_size=settings.max_cog_size,
+        folder=folder,
+    )
+
+
+def watched(settings: RunSettings, report: Any) -> RunSettings:
+    """The same settings, with progress going to ``report``."""
+
+    def tell(progress: Progress) -> None:
+        report(progress)
+
+    return replace(settings, on_progress=tell)
