@@ -123,8 +123,10 @@ class PixelPredictor:
         return tensor.pin_memory() if self.device.type == "cuda" else tensor
 
     def _normalised(self, chips: Tensor, valid: Tensor | None) -> Tensor:
-        normal = chips.to(self.device, non_blocking=True).float()
-        normal = normal.sub(self._mean).div_(self._std)
+        given = chips.to(self.device, non_blocking=True)
+        normal = given.float()
+        # a pass that runs out of memory is done again: its chips must stay as they are
+        normal = (normal.sub(self._mean) if normal is given else normal.sub_(self._mean)).div_(self._std)
         if valid is not None:  # the band's mean is 0 once normalised; this also takes NaN away
             normal.masked_fill_(~valid.to(self.device, non_blocking=True)[:, None], 0.0)
         return normal
