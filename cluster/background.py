@@ -26,6 +26,12 @@ class Job:
         self._thread = threading.Thread(target=self._run, args=(work,), name="rasterloom-job", daemon=True)
         self._thread.start()
 
+    def __repr__(self) -> str:
+        if not self.done():
+            return f"<Job: {self.progress:.0%} done>"
+        error = self._outcome.exception()
+        return "<Job: finished>" if error is None else f"<Job: ended by {type(error).__name__}>"
+
     @property
     def progress(self) -> float:
         """Share of the work that is done, 0..1."""

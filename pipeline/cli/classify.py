@@ -1,79 +1,230 @@
-"""``rasterloom classify-pixels``: a class map of a whole raster."""
+"""``rasterloom classify-pixels``: a class map of a whole raster, or the probabilities of its classes."""
 
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
 
 import typer
 
+from rasterloom.pipeline.cli.classify_options import (
+    Background,
+    BatchSize,
+    Blend,
+    BlendOption,
+    Compiled,
+    Cores,
+    Each,
+    Estimate,
+    MapOutput,
+    Mask,
+    MaxCogSize,
+    MaxFailed,
+    MergeOption,
+    ModelArgument,
+    Padding,
+    PerformanceReport,
+    PrecisionOption,
+    Probabilities,
+    ProbabilityType,
+    ProbabilityTypeOption,
+    ProcessorOption,
+    RasterArgument,
+    RetryFailed,
+    SnapRaster,
+    TaskSize,
+    Thinning,
+    Threshold,
+    TileSize,
+    Trust,
+    Tta,
+)
 from rasterloom.pipeline.cli.options import (
+    Assets,
     CellSize,
     Cluster,
     Extent,
     OutCrs,
-    Output,
     Overwrite,
     Quiet,
+    Resampling,
+    Variable,
     Workers,
+    check_named,
+    check_there,
     client_of,
     context_of,
+    reading_of,
 )
 
 
 def classify_pixels(
-    raster: Annotated[Path, typer.Argument(help="A raster, or a folder of rasters that make one mosaic.")],
-    model: Annotated[Path, typer.Argument(help="A model package (.dlpk or .emd).")],
-    output: Output = None,
-    tile_size: Annotated[
-        int | None, typer.Option("--tile-size", help="What the network sees, in pixels. Default: as trained.")
-    ] = None,
-    padding: Annotated[
-        int | None,
-        typer.Option("--padding", help="Pixels dropped around each prediction. Default: a quarter."),
-    ] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Chips in a forward pass.")] = None,
-    background: Annotated[
-        bool, typer.Option("--background/--no-background", help="Whether pixels may be background.")
-    ] = True,
+    raster: RasterArgument,
+    model: ModelArgument,
+    output: MapOutput = None,
+    probabilities: Probabilities = False,
+    probability_type: ProbabilityTypeOption = ProbabilityType.UINT8,
+    max_cog_size: MaxCogSize = 65_536,
+    overwrite: Overwrite = False,
+    each: Each = False,
+    assets: Assets = None,
+    variable: Variable = None,
+    resampling: Resampling = None,
+    trust: Trust = False,
+    extent: Extent = None,
+    mask: Mask = None,
     cell_size: CellSize = None,
     out_crs: OutCrs = None,
-    extent: Extent = None,
-    processor: Annotated[
-        str | None, typer.Option("--processor", help="CPU or GPU. Default: GPU where every worker has one.")
-    ] = None,
+    snap_raster: SnapRaster = None,
+    tile_size: TileSize = None,
+    padding: Padding = None,
+    blend: BlendOption = Blend.CROP,
+    tta: Tta = False,
+    merge_policy: MergeOption = None,
+    batch_size: BatchSize = None,
+    background: Background = True,
+    threshold: Threshold = None,
+    thinning: Thinning = False,
     workers: Workers = None,
     cluster: Cluster = None,
-    estimate: Annotated[
-        bool, typer.Option("--estimate", help="Only say what it would take: chips, memory, seconds.")
-    ] = False,
-    overwrite: Overwrite = False,
+    cores: Cores = None,
+    processor: ProcessorOption = None,
+    precision: PrecisionOption = None,
+    compiled: Compiled = False,
+    task_size: TaskSize = None,
+    estimate: Estimate = False,
+    max_failed: MaxFailed = 0.01,
+    retry_failed: RetryFailed = False,
+    performance_report: PerformanceReport = None,
     quiet: Quiet = False,
 ) -> None:
-    """Classify every pixel of a raster of any size. A run that was cut off goes on where it stopped."""
+    """Classify every pixel of a raster of any size.
+
+    A run that was cut off goes on when the same command is given again. The result does not depend on the
+    number of workers.
+    """
+    reading = reading_of(assets=assets, variable=variable, resampling=resampling)
+    _check_together(raster, output, reading, each=each, estimate=estimate)
+    check_there("raster", raster)
+    check_there("model", model, ".dlpk", ".emd")
+    check_there("mask", mask)
+    check_there("raster to snap to", snap_raster)
+    arguments = {
+        "tile_size": tile_size,
+        "padding": padding,
+        "batch_size": batch_size,
+        "predict_background": None if background else False,
+        "test_time_augmentation": tta or None,
+        "merge_policy": _word(merge_policy),
+        "threshold": threshold,
+        "return_probability_raster": probabilities or None,
+        "thinning": thinning or None,
+    }
+    context = context_of(
+        cell_size=cell_size,
+        out_crs=out_crs,
+        extent=extent,
+        mask=mask,
+        snapRaster=snap_raster,
+        parallelProcessingFactor=cores,
+        processorType=_word(processor),
+    )
     from rasterloom.pipeline.inference import pixels
 
-    given = {"tile_size": tile_size, "padding": padding, "batch_size": batch_size}
-    arguments = {name: value for name, value in given.items() if value is not None}
     with client_of(workers, cluster) as client:
         result = pixels.classify_pixels(
-            str(raster),
-            str(model),
-            {**arguments, "predict_background": background},
+            _source(raster, reading),
+            _model(model, trust=trust),
+            {name: value for name, value in arguments.items() if value is not None},
             output,
-            context_of(cell_size=cell_size, out_crs=out_crs, extent=extent, processorType=processor),
+            context,
+            each,
             client=client,
             estimate=estimate,
             overwrite=overwrite,
+            blend=blend.value,
+            probability_type=probability_type.value,
+            cell_size=task_size,
+            max_failed=max_failed,
+            retry_failed=retry_failed,
+            max_cog_size=max_cog_size,
+            precision=_word(precision),
+            compiled=compiled,
+            performance_report=performance_report,
             progress=not quiet,
         )
     if estimate:
         _print_estimate(result)
         return
-    typer.echo(result)
-    typer.echo(f"next: rasterloom info {result}", err=True)
+    for path in result if each else [result]:
+        typer.echo(path)
+    if not quiet:
+        typer.echo(f"next: rasterloom info {result[-1] if each else result}", err=True)
 
 
-def _print_estimate(estimate: object) -> None:
-    from dataclasses import asdict
+def _check_together(
+    raster: str, output: str | None, reading: Mapping[str, Any], *, each: bool, estimate: bool
+) -> None:
+    from rasterloom.models.errors import SettingError
 
-    for name, value in asdict(estimate).items():  # type: ignore[call-overload] # any Estimate is a dataclass
-        typer.echo(f"{name:15} {value:,.1f}" if isinstance(value, float) else f"{name:15} {value:,}")
+    if each and reading:
+        option = next(iter(reading))
+        raise SettingError(f"--{option} says how parts become one raster, and --each keeps them apart.")
+    if each and estimate:
+        raise SettingError("--estimate prices one raster: give a file of the folder instead of --each.")
+    if output is None and reading and not estimate:
+        raise SettingError(
+            f"--output is missing: with --{next(iter(reading))} there may be several maps of one "
+            "source. Say what to write: -o classes.tif."
+        )
+    if not estimate:
+        check_named(raster, output, "classes.tif")
+
+
+def _source(raster: str, reading: Mapping[str, Any]) -> Any:
+    if not reading:
+        return raster
+    from rasterloom.pipeline.rasters.open import describe
+
+    return describe(raster, **reading)
+
+
+def _model(model: str, *, trust: bool) -> Any:
+    if not trust:
+        return model
+    from rasterloom.pipeline.packages.load import load_package
+
+    return load_package(model, trust=True)
+
+
+def _word(choice: StrEnum | None) -> str | None:
+    # a plan is hashed and pickled with what it is given: plain words, as from Python
+    return None if choice is None else choice.value
+
+
+def _print_estimate(estimate: Any) -> None:
+    rows = {
+        "tiles": f"{estimate.chips:,}",
+        "pixels": f"{estimate.pixels:,}",
+        "tasks": f"{estimate.batches:,}",
+        "reads": _bytes(estimate.bytes_read),
+        "writes": f"{_bytes(estimate.bytes_written)} before compression",
+        "memory": f"{_bytes(estimate.peak_memory)} for each process, at most",
+        "time": _time(estimate.seconds),
+    }
+    for name, value in rows.items():
+        typer.echo(f"{name:8} {value}")
+
+
+def _bytes(number: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:,.3g} TB"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.2g} s in the network"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min in the network" if hours else f"{minutes} min in the network"

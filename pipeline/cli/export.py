@@ -14,13 +14,22 @@ from rasterloom.pipeline.cli.options import (
     Overwrite,
     Quiet,
     Workers,
+    check_named,
+    check_there,
     client_of,
     context_of,
 )
 
 
 def export_training_data(
-    raster: Annotated[Path, typer.Argument(help="A raster, or a folder of rasters that make one mosaic.")],
+    raster: Annotated[
+        str,
+        typer.Argument(
+            metavar="RASTER",
+            help="A file, a folder of files that make one mosaic, an address (https://, s3://, ...), the "
+            "JSON of STAC items, or a Zarr store.",
+        ),
+    ],
     labels: Annotated[Path, typer.Argument(help="Labelled features: GeoParquet, GeoPackage, GeoJSON, ...")],
     output: Output = None,
     class_field: Annotated[
@@ -45,15 +54,19 @@ def export_training_data(
     """Cut a raster and its labels into chips that a model learns from."""
     from rasterloom.pipeline.chips import export
 
+    check_named(raster, output, "chips.zarr")
+    check_there("raster", raster)
+    check_there("file of labels", str(labels))
+    check_there("mask", None if mask is None else str(mask))
     step = stride or tile_size
     with client_of(workers, cluster) as client:
         written = export.export_training_data(
-            str(raster),
+            raster,
             str(labels),
             tile_size={"x": tile_size, "y": tile_size},
             stride_size={"x": step, "y": step},
             classvalue_field=class_field,
-            output_location=None if output is None else str(output),
+            output_location=output,
             context=context_of(
                 cell_size=cell_size, out_crs=out_crs, extent=extent, exportAllTiles=all_tiles or None
             ),

@@ -1,42 +1,57 @@
 """``rasterloom info``: what a raster, a chip store or a model package holds."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from rasterloom.pipeline.cli.options import Assets, Variable, check_there, reading_of
 
 Rows = list[tuple[str, Any]]
 
 
 def info(
     path: Annotated[
-        Path, typer.Argument(help="A raster, a folder of rasters, a chip store or a model package.")
+        str,
+        typer.Argument(
+            metavar="PATH",
+            help="A raster, as classify-pixels takes it (file, folder, address, STAC items, Zarr), a chip "
+            "store or a model package.",
+        ),
     ],
+    assets: Assets = None,
+    variable: Variable = None,
 ) -> None:
-    """Say what a file or folder holds."""
+    """Say what a file, a folder or an address holds."""
     from rich.console import Console
     from rich.table import Table
 
-    from rasterloom.models.errors import MissingInputError
-
-    if not path.exists():
-        raise MissingInputError(f"there is nothing at {path}: check the path.")
-    kind, rows = _describe(path)
+    check_there("file or folder", path)
+    kind, rows = _describe(path, reading_of(assets=assets, variable=variable))
     table = Table(title=f"{kind}  {path}", title_justify="left", show_header=False, box=None)
     for name, value in rows:
         table.add_row(f"[bold]{name}[/bold]", str(value))
     Console().print(table)
 
 
-def _describe(path: Path) -> tuple[str, Rows]:
-    if path.suffix in (".dlpk", ".emd"):
+def _describe(path: str, reading: dict[str, Any]) -> tuple[str, Rows]:
+    if path.endswith((".dlpk", ".emd")):
         return "model package", _package(path)
-    if (path / "zarr.json").exists():
+    if _is_chip_store(Path(path) / "zarr.json"):
         return "chip store", _store(path)
-    return "raster", _raster(path)
+    return "raster", _raster(path, reading)
 
 
-def _package(path: Path) -> Rows:
+def _is_chip_store(description: Path) -> bool:
+    """Whether the Zarr group was written by export-training-data; any other is a raster."""
+    try:
+        return "rasterloom-chips" in json.loads(description.read_text())["attributes"].values()
+    except (OSError, ValueError, LookupError):
+        return False
+
+
+def _package(path: str) -> Rows:
     from rasterloom.pipeline.packages.load import load_package
 
     package = load_package(path)
@@ -54,7 +69,7 @@ def _package(path: Path) -> Rows:
     ]
 
 
-def _store(path: Path) -> Rows:
+def _store(path: str) -> Rows:
     from rasterloom.pipeline.store.read import ChipStore
 
     store = ChipStore(path)
@@ -77,12 +92,12 @@ def _store(path: Path) -> Rows:
     ]
 
 
-def _raster(path: Path) -> Rows:
+def _raster(path: str, reading: dict[str, Any]) -> Rows:
     from rasterio.crs import CRS
 
     from rasterloom.pipeline.rasters.open import describe
 
-    raster = describe(path)
+    raster = describe(path, **reading)
     crs = CRS.from_wkt(raster.grid.crs)
     west, south, east, north = raster.grid.bounds
     return [

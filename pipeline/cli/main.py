@@ -1,6 +1,7 @@
 """The ``rasterloom`` command. Imports nothing heavy, so that help comes at once."""
 
 import sys
+import warnings
 from collections.abc import Callable
 
 import typer
@@ -42,12 +43,25 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_EXAMPLES = {
-    "export-training-data": "rasterloom export-training-data scene.tif labels.parquet --tile-size 128",
-    "train": "rasterloom train chips.zarr -o model.dlpk --epochs 10 --backbone resnet34",
-    "classify-pixels": "rasterloom classify-pixels scene.tif model.dlpk -o classes.tif --padding 64",
-    "info": "rasterloom info model.dlpk",
-    "demo": "rasterloom demo --raster scene.tif --labels labels.geojson --class-field kind",
+_EXAMPLES: dict[str, tuple[str, ...]] = {
+    "export-training-data": (
+        "rasterloom export-training-data scene.tif labels.parquet --tile-size 128",
+        "rasterloom export-training-data photos/ labels.gpkg --class-field crop -o chips.zarr",
+    ),
+    "train": ("rasterloom train chips.zarr -o model.dlpk --epochs 10 --backbone resnet34",),
+    "classify-pixels": (
+        "rasterloom classify-pixels scene.tif model.dlpk -o classes.tif --padding 64",
+        "rasterloom classify-pixels scene.tif model.dlpk --estimate",
+        "rasterloom classify-pixels photos/ model.dlpk -o classes.tif --mask county.gpkg --threshold 0.6",
+        "rasterloom classify-pixels scene.tif model.dlpk -o shares.tif --probabilities --blend gaussian",
+        "rasterloom classify-pixels photos/ model.dlpk -o maps/ --each",
+        "rasterloom classify-pixels item.json model.dlpk -o s3://bucket/classes.tif --assets red,green,blue",
+    ),
+    "info": ("rasterloom info model.dlpk", "rasterloom info https://example.org/scene.tif"),
+    "demo": (
+        "rasterloom demo",
+        "rasterloom demo --raster scene.tif --labels labels.geojson --class-field kind",
+    ),
 }
 
 _COMMANDS: dict[str, Callable[..., None]] = {
@@ -58,7 +72,8 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo,
 }
 for _name, _command in _COMMANDS.items():
-    app.command(_name, epilog=f"[bold]Example[/bold]  [cyan]{_EXAMPLES[_name]}[/cyan]")(_command)
+    _lines = ["[bold]Examples[/bold]", *(f"[cyan]{line}[/cyan]" for line in _EXAMPLES[_name])]
+    app.command(_name, epilog="\n\n".join(_lines))(_command)
 
 
 @app.callback(invoke_without_command=True)
@@ -81,6 +96,7 @@ def main(arguments: list[str] | None = None) -> None:
     0 all is done; 1 something given cannot work; 2 the words cannot be parsed; 3 too many cells failed;
     130 interrupted.
     """
+    warnings.showwarning = _note
     sys.exit(run(arguments))
 
 
@@ -100,7 +116,17 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def _say(message: str, code: int) -> int:
-    console = Console(stderr=True, highlight=False)
-    console.print("[bold red]rasterloom:[/bold red]", end=" ")
-    console.print(message, markup=False, soft_wrap=True)
+    # errors speak Python, and this is what a repeated command meets most
+    _tell("[bold red]rasterloom:[/bold red]", message.replace("overwrite=True", "--overwrite"))
     return code
+
+
+def _note(message: Warning | str, *_where: object, **_more: object) -> None:
+    """A warning as a sentence: which line of which file gave it helps nobody at a terminal."""
+    _tell("[bold yellow]note:[/bold yellow]", str(message))
+
+
+def _tell(head: str, message: str) -> None:
+    console = Console(stderr=True, highlight=False)
+    console.print(head, end=" ")
+    console.print(message, markup=False, soft_wrap=True)

@@ -81,6 +81,8 @@ def pixel_arguments(
     known = _known(spec)
     values = {}
     for name, value in (given or {}).items():
+        if name == "thinning" and name not in known:
+            raise SettingError("thinning makes lines of what is found: it is for models with one class.")
         if name not in known:
             raise SettingError(f"model argument {name!r} is not known: this model takes {', '.join(known)}.")
         values[name] = known[name](name, value)

@@ -1,6 +1,7 @@
 """Give every pixel of a raster a class, or the probabilities of all classes."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from rasterloom.pipeline.rasters.context import parse_context
 from rasterloom.pipeline.rasters.folders import rasters_in
 from rasterloom.pipeline.rasters.open import describe
 from rasterloom.pipeline.rasters.raster import Raster
+
+_RESULT = "_classified"
+"""What is added to a raster's name for the name of its result."""
 
 
 def classify_pixels(
@@ -77,7 +81,7 @@ def classify_pixels(
         ``processorType`` ("CPU" or "GPU").
     process_all_raster_items
         Treat each file of a list or folder as a raster of its own: ``output_name`` is then a folder, and a
-        list of paths comes back.
+        list of paths comes back. Those that an earlier call has finished are not computed again.
     gis
         Must be None; ``client`` says where the work is done.
     future
@@ -90,8 +94,8 @@ def classify_pixels(
         Replace what stands under ``output_name``.
     blend
         ``crop`` keeps the centre of each tile's prediction. ``linear`` and ``gaussian`` weigh whole
-        predictions over each other, which takes (tile_size / (tile_size - 2 padding))^2 forward passes a
-        pixel as cropping does, and smooths what is left of the seams.
+        predictions over each other, which smooths what is left of the seams. Tiles on the edges of cells are
+        then computed for both, so a larger ``cell_size`` takes fewer passes.
     probability_type
         ``uint8``: 0..254 stand for 0..1 (the file says so by its scale), 255 for nothing. ``float32``: as
         they are, NaN for nothing.
@@ -151,6 +155,8 @@ def classify_pixels(
         progress=progress and not future,
     )
     if estimate:
+        if process_all_raster_items:
+            raise SettingError("estimate prices one raster: call it for each item by itself.")
         from rasterloom.pipeline.inference.estimate import estimate_pixels
 
         return estimate_pixels(input_raster, model, wishes, client=client)
@@ -176,17 +182,21 @@ def _classify_items(
 ) -> Any:
     if not separate or isinstance(source, Raster) or hasattr(source, "dims"):
         return classify_raster(describe(source), _output_path(source, output), model, wishes, settings)
-    items = _items(source)
+    items = _items(source, with_results=output is None)
+    # an item that an earlier call has finished counts as done
+    settings = settings if settings.overwrite else replace(settings, retry_failed=True)
     folder = str(output) if output is not None else str(Path(items[0]).parent)
     return [
-        classify_raster(describe(item), f"{folder}/{Path(item).stem}_classified.tif", model, wishes, settings)
+        classify_raster(describe(item), f"{folder}/{Path(item).stem}{_RESULT}.tif", model, wishes, settings)
         for item in items
     ]
 
 
-def _items(source: Any) -> list[Any]:
+def _items(source: Any, *, with_results: bool) -> list[Any]:
+    """The rasters of a folder or list; of a folder without results of an earlier call that stand in it."""
     if isinstance(source, str | Path):
-        return rasters_in(Path(source)) if Path(source).is_dir() else [source]
+        found = rasters_in(Path(source)) if Path(source).is_dir() else [source]
+        return [item for item in found if not (with_results and Path(item).stem.endswith(_RESULT))]
     items = list(source)
     if not items or not all(isinstance(item, str | Path) for item in items):
         raise MissingInputError(
@@ -201,7 +211,7 @@ def _output_path(source: Any, output: Any) -> str:
         return str(output)
     if isinstance(source, str | Path) and "://" not in str(source) and not str(source).startswith("/vsi"):
         path = Path(source)
-        return str(path.with_name(f"{path.name if path.is_dir() else path.stem}_classified.tif"))
+        return str(path.with_name(f"{path.name if path.is_dir() else path.stem}{_RESULT}.tif"))
     raise SettingError(
         "output_name is missing: only a file or a folder has a name and a place to derive one from."
     )

@@ -1,5 +1,6 @@
 """Run a pixel plan: compute its cells, put them together, tidy up."""
 
+import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from rasterloom.cluster.progress import progress_bar
 from rasterloom.pipeline.inference.batch import run_batch
 from rasterloom.pipeline.inference.devices import batches_at_once
 from rasterloom.pipeline.inference.models import StagedModel, staged_model
+from rasterloom.pipeline.inference.names import check_name, check_no_input
 from rasterloom.pipeline.inference.plan import CellTiles, PixelPlan
 from rasterloom.pipeline.inference.planner import Wishes, plan_pixels
 from rasterloom.pipeline.inference.product import product_of
@@ -37,6 +39,8 @@ class RunSettings:
 
 def classify_raster(raster: Raster, output: str, model: Any, wishes: Wishes, settings: RunSettings) -> str:
     """Plan, run and assemble one raster's result; says where it stands."""
+    check_name(output)
+    check_no_input(output, raster, model, wishes.context)
     if not settings.retry_failed:
         check_free(output, overwrite=settings.overwrite)
     place, client = Place.of(output).parent, settings.client
@@ -64,7 +68,13 @@ def classify_raster(raster: Raster, output: str, model: Any, wishes: Wishes, set
             title=title,
         )
     final = _assembled(plan, staged, folder, output, settings)
-    if not report.failed:  # failed cells can be tried again as long as the others are at hand
+    if report.failed:
+        warnings.warn(
+            f"{len(report.failed)} of {report.cells} cells could not be computed and are empty: "
+            f"{folder.place}/failed.parquet says why. The same call with retry_failed=True tries them again.",
+            stacklevel=4,
+        )
+    else:  # failed cells can be tried again as long as the others are at hand
         folder.forget_batches()
         folder.tiles.remove_all()
         folder.inputs.remove_all()

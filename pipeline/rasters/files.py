@@ -94,7 +94,7 @@ def _described(path: str, name: str, alpha: str | None, token: Any, *, remote: b
 
 def _refusal(name: str, error: Exception) -> Exception:
     reason = redacted(str(error))
-    if "response code: 404" in reason or "does not exist" in reason:
+    if "response code: 404" in reason or ("does not exist" in reason and "Access Key" not in reason):
         return MissingInputError(f"there is no raster at {name}: check the address. {reason}")
     if "not recognized" not in reason:
         return RasterError(f"{name} cannot be opened as a raster: {reason}")

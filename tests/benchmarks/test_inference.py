@@ -19,7 +19,7 @@ from tests.support.models import CLASSES, random_model
 from tests.support.rasters import write_raster
 
 TILE, PADDING, BATCH = 256, 32, 8
-SAMPLE = 40
+SAMPLE = 20
 """Forward passes from which the time of all is reckoned."""
 
 

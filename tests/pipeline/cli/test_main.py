@@ -1,6 +1,7 @@
 """The command line teaches, works, and ends with the right code."""
 
 import json
+import warnings
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def test_the_version_is_the_installed_one(capsys: pytest.CaptureFixture[str]) ->
     [
         (["nonsense"], 2, "No such command"),
         (["classify-pixels"], 2, "Missing argument"),
-        (["info", "missing.tif"], 1, "there is nothing at missing.tif"),
+        (["info", "missing.tif"], 1, "there is no file or folder at missing.tif"),
         (["demo", "--raster", "a.tif"], 1, "--raster and --labels go together"),
     ],
 )
@@ -89,10 +90,10 @@ def test_a_raster_is_classified_and_described_from_the_command_line(
     with rasterio.open(tmp_path / "out.tif") as source:
         assert [c["name"] for c in json.loads(source.tags()["CLASSES"])] == ["Field", "Water", "Road"]
     assert run(words) == 1
-    assert "overwrite=True" in capsys.readouterr().err
+    assert "pass --overwrite" in capsys.readouterr().err
 
     assert run([*words, "--overwrite", "--estimate"]) == 0
-    assert "peak_memory" in capsys.readouterr().out
+    assert "memory" in capsys.readouterr().out
     assert run(["info", str(scene)]) == 0
     assert "120 x 100 pixels" in capsys.readouterr().out
     assert run(["info", str(package)]) == 0
@@ -116,3 +117,17 @@ def test_chips_become_a_model_from_the_command_line(
     assert run([*learn, "--epochs", "1", "--lr", "0.001", "--batch-size", "2", "--chip-size", "64"]) == 0
     assert model.exists()
     assert run(learn) == 1
+
+
+def test_a_warning_is_one_sentence_without_a_line_of_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def warns(*_: object, **__: object) -> None:
+        warnings.warn("the cells are larger than those of training.", stacklevel=1)
+
+    monkeypatch.setattr(command_line, "app", warns)
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    warnings.simplefilter("always")
+    with pytest.raises(SystemExit):
+        command_line.main([])
+    assert capsys.readouterr().err == "note: the cells are larger than those of training.\n"

@@ -26,7 +26,7 @@ from rasterloom.pipeline.packages.save import save_package
 from rasterloom.pipeline.rasters.open import open_raster
 from rasterloom.pipeline.rasters.tiles import plan_tiles
 from tests.support.models import random_model
-from tests.support.rasters import write_pixels, write_raster
+from tests.support.rasters import write_pixels, write_raster, write_repeated
 
 TILE, PADDING, BATCH = 64, 16, 3
 ARGUMENTS = {"tile_size": TILE, "padding": PADDING, "batch_size": BATCH}
@@ -217,6 +217,42 @@ def test_each_raster_of_a_folder_can_have_a_map_of_its_own(package: Path, tmp_pa
     )
     assert [Path(p).name for p in paths] == ["0_classified.tif", "1_classified.tif"]
     assert not (_read(Path(paths[0])) == _read(Path(paths[1]))).all()
+
+
+def test_each_raster_of_a_folder_is_done_once_however_often_the_call_is_made(
+    package: Path, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        write_raster(tmp_path / f"{name}.tif", height=70, width=70)
+    settings: dict[str, Any] = {"process_all_raster_items": True, "progress": False}
+    first = classify_pixels(tmp_path, package, ARGUMENTS, **settings)
+    times = [Path(path).stat().st_mtime_ns for path in first]
+    assert classify_pixels(tmp_path, package, ARGUMENTS, **settings) == first
+    assert [Path(path).stat().st_mtime_ns for path in first] == times
+    assert classify_pixels(tmp_path, package, ARGUMENTS, overwrite=True, **settings) == first
+
+
+@pytest.mark.parametrize("name", ["scene.tif", "./scene.tif", "scene.tiff"])
+def test_what_is_read_is_never_written_over(name: str, package: Path, tmp_path: Path) -> None:
+    scene = write_raster(tmp_path / "scene.tif", height=70, width=70)
+    if name == "scene.tiff":  # a grid of COGs would put scene.vrt in its place
+        scene = tmp_path / "scene.vrt"
+        write_repeated(scene, tmp_path / "scene.tif", 1)
+    before = (tmp_path / "scene.tif").read_bytes(), scene.read_bytes()
+    output = f"{tmp_path}/{name}"
+    with pytest.raises(SettingError, match="is read by this call: choose another output_name"):
+        classify_pixels(scene, package, ARGUMENTS, output, overwrite=True, progress=False)
+    assert ((tmp_path / "scene.tif").read_bytes(), scene.read_bytes()) == before
+
+
+@pytest.mark.parametrize("name", ["map", "map.png", "out/", "", ".tif", "s3://bucket/map"])
+def test_a_name_that_is_no_geotiffs_is_refused(
+    name: str, scene: Path, package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingError, match=r"ends in \.tif"):
+        classify_pixels(scene, package, ARGUMENTS, name, progress=False)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_job_runs_behind_the_callers_back(

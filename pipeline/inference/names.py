@@ -1,0 +1,45 @@
+"""What an output may be called."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rasterloom.models.errors import SettingError
+from rasterloom.pipeline.rasters.origins import origins_of
+from rasterloom.pipeline.rasters.raster import Raster
+
+SUFFIXES = (".tif", ".tiff")
+
+
+def check_name(output: str) -> None:
+    """Refuse a name that does not say what will stand under it. Raises SettingError."""
+    if not output.lower().endswith(SUFFIXES) or output.rpartition("/")[2].lower() in SUFFIXES:
+        raise SettingError(
+            f"output_name={output!r} cannot work: the result is a GeoTIFF, so give a name that ends in .tif."
+        )
+
+
+def check_no_input(output: str, raster: Raster, model: Any, context: Mapping[str, Any]) -> None:
+    """Refuse to write over what is read, whatever may be overwritten.
+
+    Raises
+    ------
+    SettingError
+        If the output is the raster, a part of it, the model, the mask or the snap raster.
+    """
+    given = [model, context.get("mask"), context.get("snapRaster")]
+    read = origins_of(raster) | {_resolved(str(item)) for item in given if isinstance(item, str | Path)}
+    trunk = output.rpartition(".")[0]
+    for name in (output, f"{trunk}.vrt"):
+        if _resolved(name) in read:
+            raise SettingError(f"{name} is read by this call: choose another output_name.")
+    inside = next((name for name in sorted(read) if name.startswith(f"{_resolved(trunk)}/")), None)
+    if inside is not None:
+        raise SettingError(
+            f"{inside} is read by this call and stands in a folder that a large result takes: "
+            "choose another output_name."
+        )
+
+
+def _resolved(name: str) -> str:
+    return name if "://" in name else str(Path(name).resolve())
