@@ -10,6 +10,9 @@ from rasterloom.pipeline.rasters.raster import Raster
 
 SUFFIXES = (".tif", ".tiff")
 
+GRID = ".vrt"
+"""How the name of a grid of COGs ends."""
+
 
 def check_name(output: str) -> None:
     """Refuse a name that does not say what will stand under it. Raises SettingError."""
@@ -22,6 +25,9 @@ def check_name(output: str) -> None:
 def check_no_input(output: str, raster: Raster, model: Any, context: Mapping[str, Any]) -> None:
     """Refuse to write over what is read, whatever may be overwritten.
 
+    ``output`` is what will open the result: a COG, or the .vrt of a grid of COGs, whose parts
+    stand in a folder beside it.
+
     Raises
     ------
     SettingError
@@ -29,14 +35,13 @@ def check_no_input(output: str, raster: Raster, model: Any, context: Mapping[str
     """
     given = [model, context.get("mask"), context.get("snapRaster")]
     read = origins_of(raster) | {_resolved(str(item)) for item in given if isinstance(item, str | Path)}
-    trunk = output.rpartition(".")[0]
-    for name in (output, f"{trunk}.vrt"):
-        if _resolved(name) in read:
-            raise SettingError(f"{name} is read by this call: choose another output_name.")
-    inside = next((name for name in sorted(read) if name.startswith(f"{_resolved(trunk)}/")), None)
-    if inside is not None:
+    if _resolved(output) in read:
+        raise SettingError(f"{output} is read by this call: choose another output_name.")
+    folder = f"{_resolved(output.rpartition('.')[0])}/"
+    inside = next((name for name in sorted(read) if name.startswith(folder)), None)
+    if output.endswith(GRID) and inside is not None:
         raise SettingError(
-            f"{inside} is read by this call and stands in a folder that a large result takes: "
+            f"{inside} is read by this call and stands in the folder that the parts of the result take: "
             "choose another output_name."
         )
 

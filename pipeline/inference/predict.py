@@ -129,7 +129,7 @@ class PixelPredictor:
         normal = (normal.sub(self._mean) if normal is given else normal.sub_(self._mean)).div_(self._std)
         if valid is not None:  # the band's mean is 0 once normalised; this also takes NaN away
             normal.masked_fill_(~valid.to(self.device, non_blocking=True)[:, None], 0.0)
-        return normal
+        return normal.contiguous(memory_format=torch.channels_last)  # here, so that only one of the two stays
 
     def _autocast(self) -> Any:
         if self._precision is torch.float32:

@@ -49,6 +49,8 @@ def classify_raster(raster: Raster, output: str, model: Any, wishes: Wishes, set
         plan = plan_pixels(raster, staged, wishes, client=client)
         folder = RunFolder(place / "_run" / plan.id[:16])
         final = output_name(output, plan.grid.shape, max_cog_size=settings.max_cog_size)
+        if final != output:
+            check_no_input(final, raster, model, wishes.context)
         if settings.retry_failed and _nothing_to_retry(folder, final, settings):
             return final
         if not settings.retry_failed and final != output:

@@ -10,6 +10,9 @@ from rasterloom.pipeline.inference.plan import PixelPlan
 MOST_BANDS = 100
 """Bands whose figures fit into a batch's summary; with more there are none."""
 
+_COUNTED_AT_ONCE = 2**18
+"""Values that are counted in one call."""
+
 
 class Tally(Protocol):
     """Figures of the pixels of a batch. Whole numbers, or extremes: the same however the raster is cut."""
@@ -36,7 +39,7 @@ class ClassTally:
         self._counts = np.zeros(len(values) + 1, np.int64)  # the last one: pixels that hold nothing
 
     def count(self, found: np.ndarray) -> None:
-        self._counts += np.bincount(found.ravel(), minlength=len(self._counts))
+        self._counts += counted(found, len(self._counts))
 
     def summary(self) -> dict[str, Any]:
         pairs = zip(self._values, self._counts[:-1].tolist(), strict=True)
@@ -63,10 +66,18 @@ class BandTally:
     def _figures(self, values: np.ndarray) -> list[Any]:
         figures: list[Any] = [values.size, values.min().item(), values.max().item()]
         if self._quantised:
-            counts = np.bincount(values, minlength=256)
+            counts = counted(values, 256)
             level = np.arange(256)
             figures += [int((counts * level).sum()), int((counts * level**2).sum())]
         return figures
+
+
+def counted(values: np.ndarray, size: int) -> np.ndarray:
+    """How often each of 0..size-1 occurs, int64."""
+    flat, total = values.reshape(-1), np.zeros(size, np.int64)
+    for start in range(0, flat.size, _COUNTED_AT_ONCE):  # NumPy makes eight bytes of each value first
+        total += np.bincount(flat[start : start + _COUNTED_AT_ONCE], minlength=size)
+    return total
 
 
 def class_counts(summaries: Iterable[Mapping[str, Any]]) -> dict[int, int]:

@@ -11,7 +11,8 @@ import pytest
 from rasterloom.cluster.driver import execute
 from rasterloom.cluster.jobs import BatchResult, Progress
 from rasterloom.cluster.markers import RunFolder
-from rasterloom.pipeline.inference.cells import CellBlock, CellGrid, cut_cells
+from rasterloom.pipeline.inference.cells import CellBlock, CellGrid
+from rasterloom.pipeline.inference.sizing import cut_cells
 from rasterloom.pipeline.rasters.grid import Window
 
 

@@ -232,17 +232,29 @@ def test_each_raster_of_a_folder_is_done_once_however_often_the_call_is_made(
     assert classify_pixels(tmp_path, package, ARGUMENTS, overwrite=True, **settings) == first
 
 
-@pytest.mark.parametrize("name", ["scene.tif", "./scene.tif", "scene.tiff"])
+@pytest.mark.parametrize("name", ["scene.tif", "./scene.tif", "mosaic.tif"])
 def test_what_is_read_is_never_written_over(name: str, package: Path, tmp_path: Path) -> None:
-    scene = write_raster(tmp_path / "scene.tif", height=70, width=70)
-    if name == "scene.tiff":  # a grid of COGs would put scene.vrt in its place
-        scene = tmp_path / "scene.vrt"
-        write_repeated(scene, tmp_path / "scene.tif", 1)
-    before = (tmp_path / "scene.tif").read_bytes(), scene.read_bytes()
-    output = f"{tmp_path}/{name}"
+    part = write_raster(tmp_path / "scene.tif", height=70, width=70)
+    scene = write_repeated(tmp_path / "mosaic.vrt", part, 8)
+    before = part.read_bytes(), scene.read_bytes()
     with pytest.raises(SettingError, match="is read by this call: choose another output_name"):
-        classify_pixels(scene, package, ARGUMENTS, output, overwrite=True, progress=False)
-    assert ((tmp_path / "scene.tif").read_bytes(), scene.read_bytes()) == before
+        # a grid of COGs would put a mosaic.vrt in the place of the source
+        classify_pixels(
+            scene,
+            package,
+            ARGUMENTS,
+            f"{tmp_path}/{name}",
+            overwrite=True,
+            max_cog_size=512,
+            progress=False,
+        )
+    assert (part.read_bytes(), scene.read_bytes()) == before
+
+
+def test_a_map_may_bear_the_name_of_the_mosaic_it_is_made_of(package: Path, tmp_path: Path) -> None:
+    part = write_raster(tmp_path / "scene.tif", height=70, width=70)
+    scene = write_repeated(tmp_path / "mosaic.vrt", part, 2)
+    assert _classify(scene, package, tmp_path / "mosaic.tif")
 
 
 @pytest.mark.parametrize("name", ["map", "map.png", "out/", "", ".tif", "s3://bucket/map"])
