@@ -65,7 +65,7 @@ def test_workers_start_light_and_share_the_cores(pair):
     threads = pair.run(lambda: os.environ["OMP_NUM_THREADS"])
     assert set(threads.values()) == {os.environ.get("OMP_NUM_THREADS", str(max(1, CPU_COUNT // 2)))}
     assert set(pair.nthreads().values()) == {1}
-    assert set(pair.run(lambda: os.environ["GDAL_CACHEMAX"]).values()) == {"64"}
+    assert set(pair.run(lambda: os.environ["GDAL_CACHEMAX"]).values()) == {"32"}
 
 
 def test_nothing_listens_beyond_this_machine(pair):
