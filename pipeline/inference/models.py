@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rasterloom.cluster.memory import share_free_memory
 from rasterloom.cluster.places import Place
 from rasterloom.models.contract import ModelSpec
 from rasterloom.models.errors import (
@@ -112,6 +113,7 @@ def load_staged(package: str) -> "ReadyModel":
     PackageError
         If the content is not what the name says, or cannot be read.
     """
+    share_free_memory()
     folder, _, name = package.rpartition("/")
     named = _NAMED.fullmatch(name)
     if named is None:

@@ -52,7 +52,7 @@ def _cut(folder: Path, side: int) -> None:
 def test_a_large_class_map_is_put_together_from_tiles_in_little_memory(
     tmp_path: Path, timing: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sides = (8_192, 16_384) if timing else (2_048,)
+    sides = (16_384, 32_768) if timing else (2_048,)
     peaks = []
     for side in sides:
         folder = tmp_path / str(side)
@@ -70,10 +70,10 @@ def test_a_large_class_map_is_put_together_from_tiles_in_little_memory(
         out = folder / "classes.tif"
         assert cog_validate(str(out))[0]
         assert out.stat().st_size < side * side / 2
-        assert peak - before < 300e6
+        assert peak - before < 350e6
         with capsys.disabled():
             print(
                 f"\n{side} x {side} class map: {cpu:.1f} CPU s, {wall:.1f} s, "
                 f"{out.stat().st_size / 1e6:.1f} MB, peak {peak / 1e6:.0f} MB ({before / 1e6:.0f} MB before)"
             )
-    assert peaks[-1] - peaks[0] < 0.05 * peaks[0] + 20e6
+    assert peaks[-1] - peaks[0] < 0.05 * peaks[0]

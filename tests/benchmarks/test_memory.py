@@ -60,4 +60,4 @@ def test_memory_is_flat_from_small_rasters_to_large_ones(
         listed = ", ".join(f"{side} px {most:.0f} MB" for side, (_, most) in peaks.items())
         grown = max(most - loaded for loaded, most in peaks.values())
         print(f"\npeak memory, {kind}: {listed}; at most {grown:.0f} MB above the process with the model")
-    assert grown < 1000
+    assert grown < 600

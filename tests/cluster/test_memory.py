@@ -1,9 +1,10 @@
+import platform
 import subprocess
 import sys
 
 import numpy as np
 
-from rasterloom.cluster.memory import peak_memory, worker_memory
+from rasterloom.cluster.memory import peak_memory, share_free_memory, worker_memory
 
 MEGABYTE = 1_000_000
 
@@ -24,3 +25,7 @@ def test_a_new_process_begins_with_a_peak_of_its_own():
     code = "from rasterloom.cluster.memory import peak_memory; print(peak_memory())"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(told.stdout) < 100 * MEGABYTE < len(ballast)
+
+
+def test_threads_share_freed_memory_where_the_c_library_is_glibc() -> None:
+    assert share_free_memory() == (platform.libc_ver()[0] == "glibc")
