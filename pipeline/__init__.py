@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rasterloom.pipeline.chips.convert import convert as convert
     from rasterloom.pipeline.chips.export import export_training_data as export_training_data
     from rasterloom.pipeline.datasets.data import ImageryData as ImageryData
     from rasterloom.pipeline.datasets.prepare import prepare_data as prepare_data
@@ -17,12 +18,15 @@ if TYPE_CHECKING:
     from rasterloom.pipeline.packages.save import save_package as save_package
     from rasterloom.pipeline.rasters.open import open_raster as open_raster
     from rasterloom.pipeline.reports.accuracy import assess_pixels as assess_pixels
+    from rasterloom.pipeline.training.batch_size import estimate_batch_size as estimate_batch_size
 
 _PUBLIC = {
     "open_raster": "rasterloom.pipeline.rasters.open",
     "export_training_data": "rasterloom.pipeline.chips.export",
+    "convert": "rasterloom.pipeline.chips.convert",
     "prepare_data": "rasterloom.pipeline.datasets.prepare",
     "ImageryData": "rasterloom.pipeline.datasets.data",
+    "estimate_batch_size": "rasterloom.pipeline.training.batch_size",
     "classify_pixels": "rasterloom.pipeline.inference.pixels",
     "predict_xarray": "rasterloom.pipeline.inference.lazy",
     "Estimate": "rasterloom.pipeline.inference.estimate",
@@ -39,8 +43,10 @@ _PUBLIC = {
 __all__ = [
     "open_raster",
     "export_training_data",
+    "convert",
     "prepare_data",
     "ImageryData",
+    "estimate_batch_size",
     "classify_pixels",
     "predict_xarray",
     "Estimate",

@@ -1,20 +1,21 @@
-"""Chips from pixels and features: images, masks and their statistics in one pass."""
+"""Chips from pixels and labels: images, labels and their statistics in one pass."""
 
-from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from rasterloom.pipeline.chips.labelling import label_chips
+from rasterloom.pipeline.chips.pixels import read_chips
+from rasterloom.pipeline.chips.places import transforms_of
+from rasterloom.pipeline.chips.plan import Cutting
+from rasterloom.pipeline.chips.sources import ChipSource
 from rasterloom.pipeline.chips.tally import BandTally
-from rasterloom.pipeline.labels.burn import burn
-from rasterloom.pipeline.labels.features import Labels
-from rasterloom.pipeline.rasters.grid import Window
-from rasterloom.pipeline.rasters.raster import Raster
-from rasterloom.pipeline.rasters.read import read_window
 from rasterloom.pipeline.rasters.statistics import BandStats
-from rasterloom.pipeline.store.layout import stats_from_json, stats_to_json
-from rasterloom.pipeline.store.write import ChipBlock
+from rasterloom.pipeline.store.chips import ChipBlock, LabelStats
+from rasterloom.pipeline.store.layout import StoreSpec, stats_from_json, stats_to_json
+from rasterloom.pipeline.store.tally import label_stats
 
 
 @dataclass(frozen=True)
@@ -23,54 +24,64 @@ class ChipStats:
 
     bands: BandStats
     """Over the valid pixels; a pixel in two overlapping chips counts twice."""
-    class_pixels: dict[int, int]
-    """Mask pixels of each class value."""
+    bands2: BandStats | None
+    """The same of the second images."""
+    labels: LabelStats
 
     def merge(self, other: "ChipStats") -> "ChipStats":
         """Statistics of both groups of chips. In one order of merging, the same bit for bit."""
-        counts = Counter(self.class_pixels)
-        counts.update(other.class_pixels)
-        return ChipStats(self.bands.merge(other.bands), dict(sorted(counts.items())))
+        both = self.bands2 is not None and other.bands2 is not None
+        return ChipStats(
+            self.bands.merge(other.bands),
+            self.bands2.merge(other.bands2) if both and self.bands2 and other.bands2 else None,
+            self.labels.merge(other.labels),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able dictionary that :meth:`from_json` reads back."""
-        counts = {str(value): count for value, count in self.class_pixels.items()}
-        return {"bands": stats_to_json(self.bands), "class_pixels": counts}
+        return {
+            "bands": stats_to_json(self.bands),
+            "bands2": None if self.bands2 is None else stats_to_json(self.bands2),
+            "labels": self.labels.to_json(),
+        }
 
     @classmethod
-    def from_json(cls, plain: dict[str, Any]) -> "ChipStats":
+    def from_json(cls, plain: Mapping[str, Any]) -> "ChipStats":
         """The value that :meth:`to_json` wrote."""
-        counts = {int(value): int(count) for value, count in plain["class_pixels"].items()}
-        return cls(stats_from_json(plain["bands"]), counts)
+        second = plain["bands2"]
+        return cls(
+            stats_from_json(plain["bands"]),
+            None if second is None else stats_from_json(second),
+            LabelStats.from_json(plain["labels"]),
+        )
+
+    @classmethod
+    def nothing(cls, spec: StoreSpec) -> "ChipStats":
+        """Statistics of no chips."""
+        second = BandStats.empty(len(spec.bands2)) if spec.bands2 else None
+        return cls(BandStats.empty(len(spec.bands)), second, LabelStats())
 
 
 def cut_chips(
-    raster: Raster,
-    labels: Labels,
-    corners: np.ndarray,
-    *,
-    tile: tuple[int, int],
-    mask_dtype: str,
+    sources: Mapping[int, ChipSource], chips: np.ndarray, cutting: Cutting, spec: StoreSpec
 ) -> tuple[ChipBlock, ChipStats]:
-    """Cut chips out of a raster and burn the labels into their masks.
+    """Cut chips out of rasters and make their labels.
 
     Parameters
     ----------
-    raster
-        On the grid to read on.
-    labels
-        In the raster's CRS; at least the features that touch the chips.
-    corners
-        (n, 2) row and column of each chip's upper-left pixel.
-    tile
-        Height and width of a chip in pixels.
-    mask_dtype
-        Type of the masks; it must hold every class value.
+    sources
+        Those that the chips are from, by their positions.
+    chips
+        Table of ``CHIP``, sources in order.
+    cutting
+        How they are cut.
+    spec
+        Of what they are written to: says which parts are made, and of which types.
 
     Returns
     -------
     block : ChipBlock
-        Pixels that hold nothing, or lie beyond the raster, are 0 in the images; masks show labels there too.
+        Pixels that hold nothing, or lie beyond the raster, are 0 in the images; labels are there too.
     stats : ChipStats
 
     Raises
@@ -78,50 +89,55 @@ def cut_chips(
     ReadError
         If pixels cannot be read.
     """
-    count = len(corners)
-    images = np.zeros((count, raster.band_count, *tile), raster.dtype)
-    masks = np.zeros((count, *tile), mask_dtype)
-    transforms = np.zeros((count, 6))
-    bands = BandTally(raster.band_count, raster.dtype)
-    class_pixels: Counter[int] = Counter()
-    for chip, (row, col) in enumerate(corners.tolist()):
-        window = Window(row, col, *tile)
-        bands.add(images[chip], _fill(images[chip], raster, window))
-        masks[chip] = burn(labels, raster.grid, window, mask_dtype)
-        transforms[chip] = tuple(raster.grid.window_affine(window))[:6]
-        counts = np.bincount(masks[chip].ravel())
-        class_pixels.update({int(value): int(counts[value]) for value in np.flatnonzero(counts)})
-    stats = ChipStats(bands.stats(), dict(sorted(class_pixels.items())))
-    return _block(images, masks, transforms, corners, tile), stats
+    tally = BandTally(len(spec.bands), spec.dtype)
+    tally2 = BandTally(len(spec.bands2), spec.dtype2) if spec.bands2 else None
+    blocks = [
+        _of_source(sources[number], chips[chips["source"] == number], cutting, spec, tally, tally2)
+        for number in np.unique(chips["source"]).tolist()
+    ]
+    block = ChipBlock.joined(blocks)
+    second = None if tally2 is None else tally2.stats()
+    return block, ChipStats(tally.stats(), second, label_stats(block, spec))
 
 
-def _fill(image: np.ndarray, raster: Raster, window: Window) -> np.ndarray:
-    """Read a window into ``image`` (C, H, W), zeros where nothing is; returns where something is, (H, W)."""
-    inside = window.clipped(raster.grid.shape)
-    pixels, valid = read_window(raster, inside)
-    pixels[:, ~valid] = 0
-    place = Window(inside.row - window.row, inside.col - window.col, inside.height, inside.width).slices
-    image[:, place[0], place[1]] = pixels
-    whole = np.zeros(image.shape[1:], bool)
-    whole[place] = valid
-    return whole
-
-
-def _block(
-    images: np.ndarray,
-    masks: np.ndarray,
-    transforms: np.ndarray,
-    corners: np.ndarray,
-    tile: tuple[int, int],
+def _of_source(
+    source: ChipSource,
+    chips: np.ndarray,
+    cutting: Cutting,
+    spec: StoreSpec,
+    tally: BandTally,
+    tally2: BandTally | None,
 ) -> ChipBlock:
-    count = len(corners)
-    sizes = np.broadcast_to(np.array(tile, np.int64), (count, 2))
+    angle, found = cutting.angle, label_chips(source, chips, cutting, spec)
+    images = _images(source.raster, chips, cutting, tally, found.shown)
+    images2 = None
+    if tally2 is not None and source.second is not None:
+        images2 = _images(source.second, chips, cutting, tally2, found.shown)
+    sizes = np.stack([chips["height"], chips["width"]], axis=1).astype(np.int64)
     return ChipBlock(
         images=images,
-        masks=masks,
-        transforms=transforms,
-        windows=np.concatenate([corners, sizes], axis=1),
-        source=np.zeros(count, np.int32),
-        rotation=np.zeros(count, np.float32),
-        split=np.zeros(count, np.uint8),
+        transforms=transforms_of(chips, source.raster.grid, angle),
+        windows=np.stack([chips[side] for side in ("row", "col", "height", "width")], axis=1).astype(
+            np.int64
+        ),
+        source=chips["source"].astype(np.int32),
+        rotation=(chips["turn"] * angle).astype(np.float32),
+        split=chips["split"].astype(np.uint8),
+        numbers=chips["number"].astype(np.int64),
+        masks=found.masks,
+        images2=images2,
+        objects=found.objects,
+        labels=found.labels,
+        sizes=None if (sizes == np.array(cutting.tile)).all() else sizes,
     )
+
+
+def _images(
+    raster: Any, chips: np.ndarray, cutting: Cutting, tally: BandTally, shown: np.ndarray | None
+) -> np.ndarray:
+    images, valid = read_chips(raster, chips, cutting.tile, angle=cutting.angle)
+    if shown is not None:
+        images *= shown[:, None]
+        valid &= shown
+    tally.add(images, valid)
+    return images

@@ -1,28 +1,14 @@
-"""Write training chips of a raster and its labels into a store."""
+"""Cut rasters and their labels into training chips."""
 
-import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rasterloom.cluster.driver import execute
-from rasterloom.cluster.markers import RunFolder
-from rasterloom.cluster.progress import progress_bar
-from rasterloom.models.contract import Task
-from rasterloom.models.errors import LabelError, OutputError, OutputExistsError, SettingError
-from rasterloom.pipeline.chips.plan import ChipPlan, plan_chips
-from rasterloom.pipeline.chips.settings import ExportSettings, check_settings
-from rasterloom.pipeline.chips.shards import ShardPlan, write_shard
-from rasterloom.pipeline.labels.features import layer_name, read_features, read_outline
-from rasterloom.pipeline.rasters.context import extent_window, target_grid
-from rasterloom.pipeline.rasters.open import describe
-from rasterloom.pipeline.store.layout import StoreSpec
-from rasterloom.pipeline.store.read import is_chip_store
-from rasterloom.pipeline.store.write import ChipWriter
-
-_RUN, _PLAN = "_run", "_plan"
-"""Folders inside an unfinished store: the driver's markers, and what the tasks read."""
+from rasterloom.pipeline.chips.output import output_path
+from rasterloom.pipeline.chips.run import Run, estimate_chips, export_chips
+from rasterloom.pipeline.chips.settings import check_settings
+from rasterloom.pipeline.chips.sources import Inputs
 
 
 def export_training_data(
@@ -52,52 +38,93 @@ def export_training_data(
     estimate: bool = False,
     client: Any = None,
     overwrite: bool = False,
+    split: Mapping[str, float] | str | None = None,
+    split_block_size: int | None = None,
+    seed: int = 42,
     progress: bool = True,
     **kwargs: Any,
-) -> str:
-    """Cut a raster and its labels into training chips and write them as a Zarr chip store.
+) -> Any:
+    """Cut rasters of any size and their labels into training chips, and write them as a store or a folder.
 
-    The store is the same for any number of workers. It appears under its name when it is whole; a run that
-    was killed is resumed by the same call, from a hidden folder beside it. Where the disk refuses, that
+    What is written is the same for any number of workers. It appears under its name when it is whole; a run
+    that was killed is resumed by the same call, from a hidden folder beside it. Where the disk refuses, that
     folder is removed.
 
     Parameters
     ----------
     input_raster
-        Path, list of paths, folder, or georeferenced DataArray.
+        What :func:`rasterloom.pipeline.open_raster` takes: a path, a list of paths or a folder (one mosaic),
+        an address, STAC items, a Zarr store, or a georeferenced DataArray.
     input_class_data
-        Path of a vector file, or a GeoDataFrame; in any CRS.
-    chip_format, metadata_format
-        None, or "ZARR" and "Classified_Tiles": images with a class value for each pixel.
+        Labels, in any CRS: the path of a vector file, a GeoDataFrame, or a class raster (path or DataArray of
+        whole numbers, 0 for no class), which is brought onto the raster's grid by nearest neighbour. Its
+        regions of one class become objects, its most frequent class that of a chip.
+    chip_format
+        None or "ZARR" writes a chip store; "TIFF", "PNG", "JPEG" or "MRF" a folder of such files.
     tile_size, stride_size
         Pixels as ``{"x": 256, "y": 256}`` or one number. The tile is 256 by default, the stride one tile.
+    metadata_format
+        KITTI_rectangles, PASCAL_VOC_rectangles, Classified_Tiles, RCNN_Masks, Labeled_Tiles,
+        MultiLabeled_Tiles, Export_Tiles, CycleGAN, Imagenet, Panoptic_Segmentation, COCO or YOLO. By default
+        Classified_Tiles, and Export_Tiles without labels.
     classvalue_field
         Field of the class. By default ``classvalue`` or ``value``; without one, every feature is class 1.
+    buffer_radius
+        Radius that points and lines are given, in units of the CRS of their layer.
     output_location
-        Folder of the store. By default NAME_chips.zarr beside the raster.
+        What to write. By default NAME_chips.zarr, or the folder NAME_chips, beside the raster.
     context
-        ``exportAllTiles``: also chips without labels. ``startIndex``: number of the first chip, noted in the
-        store. ``cellSize``, ``outSR``, ``extent``: the grid and the part of the raster.
+        ``exportAllTiles``: also chips without labels. ``startIndex``: number of the first place; chips are
+        appended to those that stand at ``output_location``. ``cellSize``, ``outSR``, ``extent``: the grid and
+        the part of the raster.
     input_mask_polygons
         Path or GeoDataFrame: only chips completely inside these polygons.
+    rotation_angle
+        Degrees. Each chip is also cut turned by this angle, twice it, and so on below 360, about its centre.
+        Images are sampled between pixels, labels made on the turned grid; beyond the raster pixels are 0.
     reference_system
-        MAP_SPACE, IMAGE_SPACE or PIXEL_SPACE, noted in the store.
-    buffer_radius, rotation_angle, process_all_raster_items, blacken_around_feature, fix_chip_size, \
-additional_input_raster, input_instance_data, instance_class_value_field, min_polygon_overlap_ratio
-        Accepted at their defaults: they mean nothing for this format.
-    gis, future, estimate
-        Accepted at their defaults.
+        MAP_SPACE, IMAGE_SPACE or PIXEL_SPACE, noted in what is written: training turns chips by it.
+    process_all_raster_items
+        Cut each raster of a list or folder by itself, on its own grid and in its own CRS.
+    blacken_around_feature
+        Labeled_Tiles and Imagenet: set the pixels around what gives a chip its class to 0.
+    fix_chip_size
+        Labeled_Tiles and Imagenet with features, whose chips are centred on the features: False cuts off what
+        of a chip lies outside the feature's bounding box. Folders only.
+    additional_input_raster
+        Classified_Tiles and Export_Tiles: a second raster, brought onto the first one's grid, for pairs.
+        CycleGAN: the raster of side B, cut on its own grid.
+    input_instance_data
+        Panoptic_Segmentation: features, or a raster in which each number is an object of one class.
+    instance_class_value_field
+        Field of the class of these features.
+    min_polygon_overlap_ratio
+        0 to 1. A feature of which less lies in a chip is left out of it, and chips without any other.
+    gis
+        Must be None; ``client`` says where the work is done.
+    future
+        Return at once with a :class:`rasterloom.cluster.background.Job`.
+    estimate
+        Write nothing but a probe; return a :class:`rasterloom.pipeline.chips.estimate.ExportEstimate`.
     client
         Dask client whose workers do the work. None works in this process.
     overwrite
-        Replace a chip store that stands there.
+        Replace chips that stand there.
+    split
+        Give blocks of ground to training, validation and test: ``{"train": 0.8, "val": 0.1, "test": 0.1}`` or
+        "80/10/10". Chips that reach into, or touch, another part are left out.
+    split_block_size
+        Side of these blocks, in pixels of the first raster. By default eight tiles.
+    seed
+        Decides which block is whose.
     progress
         Show a progress bar.
 
     Returns
     -------
     str
-        Path of the store.
+        Path of the store or folder. CycleGAN: of the folder with A and B. A call that finds only A there
+        fills B.
 
     Raises
     ------
@@ -108,9 +135,11 @@ additional_input_raster, input_instance_data, instance_class_value_field, min_po
     CrsError
         If raster or labels have no CRS.
     LabelError
-        If no feature lies on the raster, or the class field is absent.
+        If no feature lies on the raster, the class field is absent, or the format cannot hold the labels.
     OutputExistsError
         If something stands at ``output_location``.
+    StoreError
+        If chips cannot be appended to those that are there.
     OutputError
         If the disk refuses.
     TooManyFailures
@@ -122,153 +151,21 @@ additional_input_raster, input_instance_data, instance_class_value_field, min_po
     ----------
     "API reference", export_training_data; "Formats", 1.5.
     """
-    settings = check_settings(
-        tile_size=tile_size,
-        stride_size=stride_size,
-        chip_format=chip_format,
-        metadata_format=metadata_format,
-        reference_system=reference_system,
-        context=context,
-        others={
-            "buffer_radius": buffer_radius,
-            "rotation_angle": rotation_angle,
-            "process_all_raster_items": process_all_raster_items,
-            "blacken_around_feature": blacken_around_feature,
-            "fix_chip_size": fix_chip_size,
-            "additional_input_raster": additional_input_raster,
-            "input_instance_data": input_instance_data,
-            "instance_class_value_field": instance_class_value_field,
-            "min_polygon_overlap_ratio": min_polygon_overlap_ratio,
-            "gis": gis,
-            "future": future,
-            "estimate": estimate,
-        },
-        unknown=kwargs,
+    given = {name: value for name, value in locals().items() if name != "kwargs"}
+    settings = check_settings(given, kwargs)
+    wishes = Run(client=client, overwrite=overwrite, progress=progress and not future)
+    inputs = Inputs(
+        raster=input_raster,
+        labels=input_class_data,
+        instances=input_instance_data,
+        second=additional_input_raster,
+        mask=input_mask_polygons,
     )
-    output = _output(output_location, input_raster, overwrite=overwrite)
-    plan = _plan(input_raster, input_class_data, classvalue_field, input_mask_polygons, settings)
-    spec = _spec(plan, settings, layer_name(input_class_data))
-    _run(plan, spec, output, client=client, overwrite=overwrite, progress=progress)
-    return str(output)
+    if estimate:
+        return estimate_chips(inputs, settings, output_location, wishes)
+    output = output_path(output_location, input_raster, store=settings.is_store)
+    if not future:
+        return export_chips(inputs, settings, output, wishes)
+    from rasterloom.cluster.background import Job
 
-
-def _plan(
-    input_raster: Any,
-    input_class_data: Any,
-    class_field: str | None,
-    mask_polygons: Any,
-    settings: ExportSettings,
-) -> ChipPlan:
-    raster = target_grid(describe(input_raster), settings.context)
-    if input_class_data is None:
-        raise LabelError("input_class_data is missing: give the path of a vector file, or a GeoDataFrame.")
-    labels = read_features(input_class_data, grid=raster.grid, class_field=class_field)
-    mask = None if mask_polygons is None else read_outline(mask_polygons, grid=raster.grid)
-    return plan_chips(
-        raster,
-        labels,
-        tile=settings.tile,
-        stride=settings.stride,
-        extent=extent_window(raster, settings.context),
-        mask_polygons=mask,
-        all_tiles=settings.all_tiles,
-        start_index=settings.start_index,
-    )
-
-
-def _spec(plan: ChipPlan, settings: ExportSettings, labels: str) -> StoreSpec:
-    raster = plan.raster
-    widest = max(c.value for c in plan.labels.classes)
-    return StoreSpec(
-        task=Task.PIXELS,
-        chips=len(plan),
-        bands=raster.bands,
-        dtype=raster.dtype,
-        nodata=raster.nodata,
-        crs=raster.grid.crs,
-        cell_size=raster.grid.cell_size,
-        tile=plan.tile,
-        stride=plan.stride,
-        classes=plan.labels.classes,
-        sources=(raster.name,),
-        mask_dtype="uint8" if widest <= 255 else "uint16",
-        parameters={
-            "metadata_format": "Classified_Tiles",
-            "labels": labels,
-            "features": len(plan.labels),
-            "reference_system": settings.reference_system,
-            "export_all_tiles": settings.all_tiles,
-            "start_index": settings.start_index,
-            "grid": asdict(raster.grid),
-            "plan": plan.id,
-        },
-    )
-
-
-def _run(
-    plan: ChipPlan, spec: StoreSpec, output: Path, *, client: Any, overwrite: bool, progress: bool
-) -> None:
-    partial = output.with_name(f".{output.name}.{plan.id[:8]}.partial")
-    try:
-        _write(plan, spec, partial, client=client, progress=progress)
-        _put_in_place(partial, output, overwrite=overwrite)
-    except OutputError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise OutputError(f"{_first(error)} What was written so far is removed.") from error
-
-
-def _write(plan: ChipPlan, spec: StoreSpec, partial: Path, *, client: Any, progress: bool) -> None:
-    writer = ChipWriter.create(partial, spec)
-    shards = ShardPlan.lay_out(plan, writer, partial / _PLAN)
-    with progress_bar("export chips", show=progress) as on_progress:
-        # a store with holes would train on black chips, so not one may fail
-        execute(
-            client, shards, write_shard, RunFolder(partial / _RUN), max_failed=0.0, on_progress=on_progress
-        )
-    stats = shards.statistics()
-    writer.finish(stats.bands, stats.class_pixels)
-    for name in (_RUN, _PLAN):
-        shutil.rmtree(partial / name)
-
-
-def _first(error: OutputError) -> str:
-    """The innermost message: the one that says what the disk refused and how much was needed."""
-    inner: BaseException = error
-    while isinstance(inner.__cause__, OutputError):
-        inner = inner.__cause__
-    return str(inner)
-
-
-def _output(location: str | Path | None, input_raster: Any, *, overwrite: bool) -> Path:
-    output = _beside(input_raster) if location is None else Path(location)
-    if "://" in str(location):
-        raise SettingError(f"output_location={location!r} is no local folder: write there and copy it.")
-    output = output.absolute()
-    if output.exists() and not (overwrite and is_chip_store(output)):
-        what = "is no chip store and is not replaced" if overwrite else "exists"
-        instead = (
-            "choose another name" if overwrite else "choose another name, or replace it with overwrite=True"
-        )
-        raise OutputExistsError(f"{output} {what}: {instead}.")
-    return output
-
-
-def _beside(input_raster: Any) -> Path:
-    if not isinstance(input_raster, str | Path):
-        raise SettingError("output_location is missing: it has a default only beside a file or folder.")
-    path = Path(input_raster)
-    return path.with_name(f"{path.stem}_chips.zarr")
-
-
-def _put_in_place(partial: Path, output: Path, *, overwrite: bool) -> None:
-    replaced = output.with_name(f".{output.name}.replaced")
-    try:
-        if overwrite and output.exists():
-            shutil.rmtree(replaced, ignore_errors=True)
-            output.rename(replaced)
-        partial.rename(output)
-    except OSError as error:
-        if replaced.exists() and not output.exists():
-            replaced.rename(output)
-        raise OutputError(f"the finished store cannot be moved to {output}: {error}.") from error
-    shutil.rmtree(replaced, ignore_errors=True)
+    return Job(lambda report: export_chips(inputs, settings, output, replace(wishes, report=report)))

@@ -1,22 +1,24 @@
-"""A chip plan as work for the driver: one batch for each shard of the store."""
+"""A chip plan as work for the driver: one batch for each shard of what is written."""
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from rasterloom.cluster.jobs import BatchResult
 from rasterloom.models.errors import OutputError
 from rasterloom.pipeline.chips.cut import ChipStats, cut_chips
-from rasterloom.pipeline.chips.plan import ChipPlan
-from rasterloom.pipeline.labels.prepared import read_prepared, write_prepared
-from rasterloom.pipeline.rasters.grid import Bounds, Window
-from rasterloom.pipeline.rasters.raster import Raster
-from rasterloom.pipeline.rasters.statistics import BandStats
-from rasterloom.pipeline.store.write import ChipWriter
+from rasterloom.pipeline.chips.plan import ChipPlan, Cutting
+from rasterloom.pipeline.chips.sinks import open_chips, open_sink
+from rasterloom.pipeline.chips.sources import ChipSource
+from rasterloom.pipeline.store.append import carried
+from rasterloom.pipeline.store.chips import ChipBlock
+from rasterloom.pipeline.store.layout import StoreSpec
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,10 @@ class Shard:
     """Position among the shards."""
     start: int
     """First chip."""
-    corners: tuple[tuple[int, int], ...]
-    """Row and column of each chip's upper-left pixel."""
+    stop: int
+    """Chip after the last."""
+    sources: tuple[tuple[int, ChipSource], ...]
+    """The sources of its chips, by their positions."""
 
     @property
     def id(self) -> str:
@@ -36,78 +40,126 @@ class Shard:
 
     @property
     def cells(self) -> int:
-        return len(self.corners)
+        return self.stop - self.start
 
     def halves(self) -> None:
         """None: two tasks cannot write one shard."""
         return
 
     def cell_ids(self) -> Iterator[str]:
-        for row, col in self.corners:
-            yield f"chip-{row}-{col}"
+        for chip in range(self.start, self.stop):
+            yield f"chip-{chip}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ShardPlan:
-    """A chip plan laid out on disk: paths travel with a task, and a shard brings its own chips."""
+    """A chip plan laid out on disk: paths travel with a task, and a shard brings its own sources."""
 
     id: str
-    """The chip plan's."""
-    raster: Raster
-    tile: tuple[int, int]
-    """Height and width of a chip in pixels."""
-    store: str
-    """Folder of the store that is being written."""
+    """The chip plan's, and what its chips are appended to."""
+    sources: tuple[ChipSource, ...]
+    """All of them; empty in a task."""
+    places: tuple[int, ...]
+    """Where each source stands among those of what is written."""
+    cutting: Cutting
+    sink: str
+    """Folder that is being written."""
+    chip_format: str
     folder: str
-    """Folder of the prepared features, the chips' corners and the statistics of finished shards."""
+    """Folder of the prepared features, the chips' table and the statistics of finished shards."""
     chips: int
-    """Number of chips."""
+    """Number of chips, those that are there already included."""
     shard: int
     """Chips of a shard."""
+    first: int = 0
+    """Chip that writing begins with."""
+    before: int = 0
+    """Chips that are there already."""
+    base: str = ""
+    """What they are read from."""
 
-    @classmethod
-    def lay_out(cls, plan: ChipPlan, writer: ChipWriter, folder: Path) -> "ShardPlan":
-        """Write what the tasks read, unless an earlier run of the same plan has.
-
-        Raises
-        ------
-        OutputError
-            If the folder cannot be written.
-        """
-        try:
-            (folder / "statistics").mkdir(parents=True, exist_ok=True)
-            if not (folder / "complete").exists():
-                write_prepared(plan.labels, folder / "labels.parquet")
-                np.save(folder / "corners.npy", plan.corners)
-                (folder / "complete").touch()
-        except OSError as error:
-            raise OutputError(
-                f"{folder} cannot be written: {error}. Make room for the labels there."
-            ) from error
-        return cls(plan.id, plan.raster, plan.tile, str(writer.path), str(folder), len(plan), writer.shard)
+    def __getstate__(self) -> dict[str, Any]:
+        # a thousand sources would travel with every task
+        return {**self.__dict__, "sources": ()}
 
     @property
     def batch_count(self) -> int:
-        return -(-self.chips // self.shard)
+        return -(-(self.chips - self.first) // self.shard)
 
     @property
     def cell_count(self) -> int:
-        return self.chips
+        return self.chips - self.first
 
     def batches(self) -> Iterator[Shard]:
-        corners = np.load(Path(self.folder) / "corners.npy", mmap_mode="r")
         for index in range(self.batch_count):
-            start = index * self.shard
-            rows = corners[start : start + self.shard].tolist()
-            yield Shard(index, start, tuple((row, col) for row, col in rows))
+            start = self.first + index * self.shard
+            stop = min(start + self.shard, self.chips)
+            numbers = np.unique(self.table(start, stop)["source"]).tolist()
+            yield Shard(index, start, stop, tuple((number, self.sources[number]) for number in numbers))
 
-    def statistics(self) -> ChipStats:
-        """Statistics of all shards, merged in their order whatever the order they were written in."""
-        total = ChipStats(BandStats.empty(self.raster.band_count), {})
+    def table(self, start: int, stop: int) -> np.ndarray:
+        """Rows of ``CHIP`` for the new chips among ``start`` to ``stop``."""
+        chips = np.load(Path(self.folder) / "chips.npy", mmap_mode="r")
+        return np.array(chips[max(start - self.before, 0) : max(stop - self.before, 0)])
+
+    def statistics(self, spec: StoreSpec) -> ChipStats:
+        """Statistics of all new chips, merged in their order whatever the order they were written in."""
+        total = ChipStats.nothing(spec)
         for index in range(self.batch_count):
             file = Path(self.folder) / "statistics" / f"shard-{index:07d}.json"
             total = total.merge(ChipStats.from_json(json.loads(file.read_text("utf-8"))))
         return total
+
+
+def lay_out(
+    plan: ChipPlan, staged: Path, folder: Path, sink: Any, *, chip_format: str, places: Any, base: Any = None
+) -> ShardPlan:
+    """Write what the tasks read, unless an earlier run of the same plan has.
+
+    Parameters
+    ----------
+    staged
+        Where the features of the plan's sources were prepared; what is there is moved.
+    folder
+        Where the tasks look for them.
+    sink
+        What the chips are written to.
+    places
+        Where each source stands among the sink's.
+    base
+        Reader of the chips that are there already.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written.
+    """
+    try:
+        (folder / "statistics").mkdir(parents=True, exist_ok=True)
+        if not (folder / "complete").exists():
+            for part in sorted(staged.iterdir()):
+                target = folder / part.name
+                shutil.rmtree(target, ignore_errors=True)
+                shutil.move(part, target)
+            np.save(folder / "chips.npy", plan.chips)
+            (folder / "complete").touch()
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written: {error}. Make room for the labels there.") from error
+    before = 0 if base is None else len(base)
+    return ShardPlan(
+        id=plan.id,
+        sources=tuple(source.for_tasks(folder, staged) for source in plan.sources),
+        places=tuple(int(place) for place in places),
+        cutting=plan.cutting,
+        sink=str(sink.path),
+        chip_format=chip_format,
+        folder=str(folder),
+        chips=before + len(plan),
+        shard=sink.shard,
+        first=getattr(sink, "first", 0),
+        before=before,
+        base="" if base is None else str(base.path),
+    )
 
 
 def write_shard(plan: ShardPlan, batch: Shard) -> BatchResult:
@@ -121,25 +173,29 @@ def write_shard(plan: ShardPlan, batch: Shard) -> BatchResult:
         If the shard cannot be written.
     """
     started = time.perf_counter()
-    writer = ChipWriter.open(plan.store)
-    corners = np.array(batch.corners, np.int64)
-    labels = read_prepared(Path(plan.folder) / "labels.parquet", _ground(plan, corners))
-    block, stats = cut_chips(plan.raster, labels, corners, tile=plan.tile, mask_dtype=writer.spec.mask_dtype)
-    writer.write(batch.start, block)
+    sink = open_sink(plan.sink, plan.chip_format)
+    block, stats = _cut(plan, batch, sink.spec)
+    sink.write(batch.start, block)
     _keep(Path(plan.folder) / "statistics" / f"{batch.id}.json", stats)
     return BatchResult(
         batch=batch.id,
         cells=batch.cells,
-        pixels=block.masks.size,
+        pixels=len(block) * block.images.shape[2] * block.images.shape[3],
         seconds=time.perf_counter() - started,
     )
 
 
-def _ground(plan: ShardPlan, corners: np.ndarray) -> Bounds:
-    """Bounding box of the chips in CRS units."""
-    (row, col), (row_last, col_last) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
-    height, width = row_last - row + plan.tile[0], col_last - col + plan.tile[1]
-    return plan.raster.grid.window_bounds(Window(row, col, height, width))
+def _cut(plan: ShardPlan, batch: Shard, spec: StoreSpec) -> tuple[ChipBlock, ChipStats]:
+    """The chips of a shard with the statistics of the new ones among them."""
+    parts, stats = [], ChipStats.nothing(spec)
+    if batch.start < plan.before:
+        there = range(batch.start, min(batch.stop, plan.before))
+        parts.append(carried(open_chips(plan.base), there, spec))
+    table = plan.table(batch.start, batch.stop)
+    if len(table):
+        block, stats = cut_chips(dict(batch.sources), table, plan.cutting, spec)
+        parts.append(replace(block, source=np.array(plan.places, np.int32)[block.source]))
+    return ChipBlock.joined(parts), stats
 
 
 def _keep(path: Path, stats: ChipStats) -> None:

@@ -2,7 +2,10 @@
 
 import numpy as np
 
-from rasterloom.pipeline.rasters.statistics import BandStats
+from rasterloom.pipeline.rasters.statistics import BandStats, value_counts
+
+_TOGETHER = 16
+"""Chips that are counted at once."""
 
 
 class BandTally:
@@ -20,17 +23,19 @@ class BandTally:
         self._counts = np.zeros((bands, values), np.int64)
         self._merged = BandStats.empty(bands)
 
-    def add(self, pixels: np.ndarray, valid: np.ndarray) -> None:
-        """Add the pixels (band, ...) where ``valid`` (...) is true."""
+    def add(self, chips: np.ndarray, valid: np.ndarray) -> None:
+        """Add chips (n, band, row, column) where ``valid`` (n, row, column) is true; elsewhere they are 0."""
         if not self._counted:
-            self._merged = self._merged.merge(BandStats.of(pixels, valid))
+            for pixels, there in zip(chips, valid, strict=True):
+                self._merged = self._merged.merge(BandStats.of(pixels, there))
             return
-        whole = bool(valid.all())
-        for counts, band in zip(self._counts, pixels, strict=True):
-            values = band.ravel() if whole else band[valid]
-            shifted = values if self._lowest == 0 else values.astype(np.int64) - self._lowest
-            found = np.bincount(shifted)
-            counts[: len(found)] += found
+        for start in range(0, len(chips), _TOGETHER):
+            some = slice(start, start + _TOGETHER)
+            nothing = valid[some].size - int(np.count_nonzero(valid[some]))
+            for band, counts in enumerate(self._counts):
+                found = _counted(chips[some, band], self._lowest)
+                counts[: len(found)] += found
+                counts[-self._lowest] -= nothing
 
     def stats(self) -> BandStats:
         """Statistics of all that was added."""
@@ -39,6 +44,11 @@ class BandTally:
         bands = [_of_counts(counts, self._lowest) for counts in self._counts]
         minimum, maximum, mean, m2 = zip(*bands, strict=True)
         return BandStats(int(self._counts[0].sum()), minimum, maximum, mean, m2)
+
+
+def _counted(values: np.ndarray, lowest: int) -> np.ndarray:
+    """How often each value occurs, from ``lowest`` on."""
+    return value_counts(values if lowest == 0 else values.astype(np.int64) - lowest)
 
 
 def _of_counts(counts: np.ndarray, lowest: int) -> tuple[float, float, float, float]:

@@ -1,10 +1,38 @@
-"""``rasterloom export-training-data``: cut chips and their labels into a Zarr store."""
+"""``rasterloom export-training-data``: cut chips and their labels into a store or a folder."""
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
 import typer
 
+from rasterloom.pipeline.cli.export_options import (
+    AdditionalRaster,
+    AllTiles,
+    Blacken,
+    BufferRadius,
+    ChipFormatOption,
+    ClassField,
+    Each,
+    Estimate,
+    FixChipSize,
+    InstanceField,
+    Instances,
+    LabelsArgument,
+    Mask,
+    MetadataFormatOption,
+    MinOverlap,
+    RasterArgument,
+    ReferenceSystem,
+    ReferenceSystemOption,
+    Rotation,
+    Seed,
+    SplitBlock,
+    SplitOption,
+    StartIndex,
+    Stride,
+    TileSize,
+)
 from rasterloom.pipeline.cli.options import (
     CellSize,
     Cluster,
@@ -22,58 +50,115 @@ from rasterloom.pipeline.cli.options import (
 
 
 def export_training_data(
-    raster: Annotated[
-        str,
-        typer.Argument(
-            metavar="RASTER",
-            help="A file, a folder of files that make one mosaic, an address (https://, s3://, ...), the "
-            "JSON of STAC items, or a Zarr store.",
-        ),
-    ],
-    labels: Annotated[Path, typer.Argument(help="Labelled features: GeoParquet, GeoPackage, GeoJSON, ...")],
+    raster: RasterArgument,
+    labels: LabelsArgument = None,
     output: Output = None,
-    class_field: Annotated[
-        str | None, typer.Option("--class-field", help="Field with the class. Default: classvalue or value.")
-    ] = None,
-    tile_size: Annotated[int, typer.Option("--tile-size", help="Side of a chip, in pixels.")] = 256,
-    stride: Annotated[
-        int | None, typer.Option("--stride", help="Step between chips, in pixels. Default: the tile size.")
-    ] = None,
-    mask: Annotated[
-        Path | None, typer.Option("--mask", help="Only chips that lie inside these polygons.")
-    ] = None,
-    all_tiles: Annotated[bool, typer.Option("--all-tiles", help="Chips without labels too.")] = False,
+    chip_format: ChipFormatOption = None,
+    metadata_format: MetadataFormatOption = None,
+    overwrite: Overwrite = False,
+    start_index: StartIndex = None,
+    reference_system: ReferenceSystemOption = ReferenceSystem.MAP_SPACE,
+    each: Each = False,
+    additional_raster: AdditionalRaster = None,
+    instances: Instances = None,
+    tile_size: TileSize = 256,
+    stride: Stride = None,
+    all_tiles: AllTiles = False,
+    rotation_angle: Rotation = 0.0,
+    fix_chip_size: FixChipSize = True,
+    split: SplitOption = None,
+    split_block: SplitBlock = None,
+    seed: Seed = 42,
+    class_field: ClassField = None,
+    instance_field: InstanceField = None,
+    buffer_radius: BufferRadius = None,
+    min_overlap: MinOverlap = 0.0,
+    blacken: Blacken = False,
+    extent: Extent = None,
+    mask: Mask = None,
     cell_size: CellSize = None,
     out_crs: OutCrs = None,
-    extent: Extent = None,
     workers: Workers = None,
     cluster: Cluster = None,
-    overwrite: Overwrite = False,
+    estimate: Estimate = False,
     quiet: Quiet = False,
 ) -> None:
-    """Cut a raster and its labels into chips that a model learns from."""
+    """Cut a raster and its labels into chips that a model learns from.
+
+    A run that was cut off goes on when the same command is given again. The result does not depend on the
+    number of workers.
+    """
     from rasterloom.pipeline.chips import export
 
-    check_named(raster, output, "chips.zarr")
+    if not estimate:
+        check_named(raster, output, "chips.zarr")
     check_there("raster", raster)
-    check_there("file of labels", str(labels))
-    check_there("mask", None if mask is None else str(mask))
-    step = stride or tile_size
+    check_there("file of labels", _text(labels))
+    check_there("mask", _text(mask))
+    check_there("additional raster", additional_raster)
+    check_there("file of instances", _text(instances))
     with client_of(workers, cluster) as client:
-        written = export.export_training_data(
+        result = export.export_training_data(
             raster,
-            str(labels),
-            tile_size={"x": tile_size, "y": tile_size},
-            stride_size={"x": step, "y": step},
+            _text(labels),
+            chip_format=_word(chip_format),
+            tile_size=tile_size,
+            stride_size=stride,
+            metadata_format=_word(metadata_format),
             classvalue_field=class_field,
+            buffer_radius=buffer_radius,
             output_location=output,
             context=context_of(
-                cell_size=cell_size, out_crs=out_crs, extent=extent, exportAllTiles=all_tiles or None
+                cell_size=cell_size,
+                out_crs=out_crs,
+                extent=extent,
+                exportAllTiles=all_tiles or None,
+                startIndex=start_index,
             ),
-            input_mask_polygons=None if mask is None else str(mask),
+            input_mask_polygons=_text(mask),
+            rotation_angle=rotation_angle,
+            reference_system=reference_system.value,
+            process_all_raster_items=each,
+            blacken_around_feature=blacken,
+            fix_chip_size=fix_chip_size,
+            additional_input_raster=additional_raster,
+            input_instance_data=_text(instances),
+            instance_class_value_field=instance_field,
+            min_polygon_overlap_ratio=min_overlap,
+            split=split,
+            split_block_size=split_block,
+            seed=seed,
+            estimate=estimate,
             client=client,
             overwrite=overwrite,
             progress=not quiet,
         )
-    typer.echo(written)
-    typer.echo(f"next: rasterloom train {written} -o model.dlpk", err=True)
+    if estimate:
+        _print_estimate(result)
+        return
+    typer.echo(result)
+    if not quiet:
+        typer.echo(f"next: rasterloom train {result} -o model.dlpk", err=True)
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _word(choice: StrEnum | None) -> str | None:
+    # a plan is hashed with what it is given: plain words, as from Python
+    return None if choice is None else choice.value
+
+
+def _print_estimate(estimate: Any) -> None:
+    rows = {
+        "chips": f"{estimate.chips:,}",
+        "pixels": f"{estimate.pixels:,}",
+        "tasks": f"{estimate.batches:,}",
+        "reads": f"{estimate.bytes_read / 1e6:,.0f} MB before compression",
+        "writes": f"{estimate.bytes_written / 1e6:,.0f} MB before compression",
+        "memory": f"{estimate.peak_memory / 1e6:,.0f} MB for each process, at most",
+        "time": f"{estimate.seconds:,.1f} s",
+    }
+    for name, value in rows.items():
+        typer.echo(f"{name:8} {value}")

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from rasterloom.models.errors import RasterloomError, RunInterrupted, TooManyFailures
 from rasterloom.pipeline.cli.classify import classify_pixels
+from rasterloom.pipeline.cli.convert import convert
 from rasterloom.pipeline.cli.demo import demo
 from rasterloom.pipeline.cli.export import export_training_data
 from rasterloom.pipeline.cli.info import info
@@ -47,6 +48,12 @@ _EXAMPLES: dict[str, tuple[str, ...]] = {
     "export-training-data": (
         "rasterloom export-training-data scene.tif labels.parquet --tile-size 128",
         "rasterloom export-training-data photos/ labels.gpkg --class-field crop -o chips.zarr",
+        "rasterloom export-training-data scene.tif trees.gpkg --metadata-format YOLO --chip-format PNG "
+        "--buffer-radius 3 -o trees --split 80/10/10",
+    ),
+    "convert": (
+        "rasterloom convert chips.zarr coco --metadata-format COCO --chip-format PNG",
+        "rasterloom convert exported_elsewhere chips.zarr --chip-format ZARR",
     ),
     "train": ("rasterloom train chips.zarr -o model.dlpk --epochs 10 --backbone resnet34",),
     "classify-pixels": (
@@ -66,6 +73,7 @@ _EXAMPLES: dict[str, tuple[str, ...]] = {
 
 _COMMANDS: dict[str, Callable[..., None]] = {
     "export-training-data": export_training_data,
+    "convert": convert,
     "train": train,
     "classify-pixels": classify_pixels,
     "info": info,

@@ -1,4 +1,4 @@
-"""Random views of chips: crops, turns and mirrors, and mild changes of light."""
+"""Which random changes chips go through: turns, zoom, rotation, and mild changes of light."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -21,10 +21,16 @@ class Turns(Enum):
 class Augmentation:
     """The default changes for imagery.
 
-    Strengths are in the units the network sees, where a band's deviation is 1.
+    Strengths of light are in the units the network sees, where a band's deviation is 1.
     """
 
     turns: Turns = Turns.ALL
+    zoom: float = 1.15
+    """Largest enlargement; 1 is none."""
+    rotation: float = 10.0
+    """Largest angle in degrees, to either side; 0 is none."""
+    share: float = 0.5
+    """Part of the chips that are zoomed and rotated; the others keep their pixels as they are."""
     brightness: float = 0.1
     """Largest shift of all bands together."""
     contrast: float = 0.1
@@ -32,72 +38,20 @@ class Augmentation:
     band: float = 0.05
     """Largest shift of each band on its own."""
 
-    def light(self, shape: tuple[int, int], generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """A factor and a shift (N, C, 1, 1) for each band of each chip; ``shape`` is (N, C)."""
-        chips, bands = shape
-        whole = torch.rand((2, chips, 1, 1, 1), generator=generator) * 2 - 1
-        own = torch.rand((chips, bands, 1, 1), generator=generator) * 2 - 1
-        factor = (1 + self.contrast * whole[0]).expand(chips, bands, 1, 1)
-        return factor, self.brightness * whole[1] + self.band * own
+    @property
+    def resamples(self) -> bool:
+        """Whether any chip is zoomed or rotated."""
+        return self.share > 0 and (self.zoom > 1 or self.rotation > 0)
 
+    def light(self, numbers: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """A factor and a shift (N, C, 1, 1) for each band of each chip.
 
-@dataclass(frozen=True)
-class Views:
-    """One window and one form for each chip of a batch."""
-
-    rows: np.ndarray
-    """(n,) first row of each window."""
-    cols: np.ndarray
-    """(n,) first column."""
-    forms: np.ndarray
-    """(n,) 0..7: bit 0 mirrors left and right, bit 1 up and down, bit 2 swaps rows and columns."""
-    size: tuple[int, int]
-    """Height and width of the windows, in pixels."""
-
-    def of(self, chips: np.ndarray) -> np.ndarray:
-        """The views of (n, ..., H, W) as one new array (n, ..., height, width) of the same type."""
-        height, width = self.size
-        views = np.empty((*chips.shape[:-2], height, width), chips.dtype)
-        for number, (row, col, form) in enumerate(zip(self.rows, self.cols, self.forms, strict=True)):
-            views[number] = turned(chips[number, ..., row : row + height, col : col + width], int(form))
-        return views
-
-
-def turned(chip: np.ndarray, form: int) -> np.ndarray:
-    """A view of (..., H, W) in one of its eight forms; forms 4 to 7 have the sides swapped."""
-    if form & 4:
-        chip = chip.swapaxes(-1, -2)
-    if form & 2:
-        chip = chip[..., ::-1, :]
-    return chip[..., ::-1] if form & 1 else chip
-
-
-def draw_views(
-    count: int,
-    *,
-    chip: tuple[int, int],
-    size: tuple[int, int],
-    turns: Turns,
-    generator: torch.Generator,
-) -> Views:
-    """Random windows and forms for a batch.
-
-    Parameters
-    ----------
-    chip, size
-        Height and width of the chips and of the windows in them, in pixels. Windows that are not square keep
-        to the four forms that do not swap their sides.
-    """
-    allowed = [form for form in turns.value if size[0] == size[1] or form < 4]
-    rows, cols = (
-        torch.randint(0, outer - inner + 1, (count,), generator=generator).numpy()
-        for outer, inner in zip(chip, size, strict=True)
-    )
-    forms = torch.randint(0, len(allowed), (count,), generator=generator).numpy()
-    return Views(rows, cols, np.asarray(allowed)[forms], size)
-
-
-def centre_views(count: int, *, chip: tuple[int, int], size: tuple[int, int]) -> Views:
-    """The middle of each chip, unturned."""
-    row, col = ((outer - inner) // 2 for outer, inner in zip(chip, size, strict=True))
-    return Views(np.full(count, row), np.full(count, col), np.zeros(count, np.int64), size)
+        Parameters
+        ----------
+        numbers
+            (N, 2 + C) random numbers in [0, 1).
+        """
+        drawn = torch.from_numpy(numbers * 2 - 1)[:, :, None, None]
+        factor = 1 + self.contrast * drawn[:, :1]
+        shift = self.brightness * drawn[:, 1:2] + self.band * drawn[:, 2:]
+        return factor.expand_as(shift), shift

@@ -1,7 +1,7 @@
 """Chips and class maps as pictures."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -94,33 +94,47 @@ def add_legend(figure: "Figure", classes: Sequence[ClassInfo]) -> None:
     figure.legend(handles=patches, loc="outside lower center", ncols=min(6, len(patches)), frameon=False)
 
 
-def draw_chips(
-    figure: "Figure",
-    images: np.ndarray,
-    targets: np.ndarray,
-    *,
-    bands: Sequence[str],
-    classes: Sequence[ClassInfo],
-    alpha: float = 0.45,
-    **stretch: Any,
+def chip_picture(panel: "Axes", image: np.ndarray, bands: Sequence[str], **stretch: Any) -> None:
+    """A chip (C, H, W) in any units on a panel; settings as for :func:`true_color`."""
+    panel.imshow(true_color(image, bands=bands, **stretch), interpolation="nearest")
+
+
+def overlay_classes(panel: "Axes", target: np.ndarray, classes: Sequence[ClassInfo], *, alpha: float) -> None:
+    """Lay class positions (H, W) over a chip; pixels without a class stay clear."""
+    clear = 0 not in {c.value for c in classes}
+    opacity = np.where((target == 0) & clear, 0.0, alpha)[..., None]
+    panel.imshow(np.concatenate([class_colors(target, classes), opacity], axis=-1), interpolation="nearest")
+
+
+def overlay_objects(
+    panel: "Axes", target: Mapping[str, Any], classes: Sequence[ClassInfo], *, alpha: float
 ) -> None:
-    """Fill the figure's panels with chips, their classes laid over them.
+    """Lay the objects of a chip over it: boxes as frames, outlines as filled shapes with an edge.
 
     Parameters
     ----------
-    images, targets
-        (N, C, H, W) in any units and class positions (N, H, W).
-    alpha
-        Opacity of the classes, 0..1; pixels without a class stay clear.
-    stretch
-        Settings of :func:`true_color`.
+    target
+        ``boxes`` (k, 4) xyxy in pixels, ``labels`` (k,) from 1, and perhaps ``masks`` (k, H, W).
+    classes
+        The class of label 1 first.
     """
-    check_stretch(stretch)
-    background = 0 not in {c.value for c in classes}
-    for panel, image, target in zip(figure.axes, images, targets, strict=False):
-        panel.imshow(true_color(image, bands=bands, **stretch), interpolation="nearest")
-        _overlay(panel, target, classes, clear=background, alpha=alpha)
-    add_legend(figure, classes)
+    from matplotlib.patches import Rectangle
+
+    colors = [np.asarray(classes[int(label) - 1].color) / 255 for label in target["labels"]]
+    if "masks" in target:
+        if len(colors):
+            panel.imshow(_shapes(np.asarray(target["masks"]) > 0, colors, alpha), interpolation="nearest")
+        return
+    for (left, top, right, bottom), color in zip(target["boxes"].tolist(), colors, strict=True):
+        # pixel centres are whole numbers in matplotlib
+        corner, size = (left - 0.5, top - 0.5), (right - left, bottom - top)
+        panel.add_patch(Rectangle(corner, *size, fill=False, edgecolor="white", linewidth=2.4, alpha=0.5))
+        panel.add_patch(Rectangle(corner, *size, fill=False, edgecolor=color, linewidth=1.2))
+
+
+def short_title(panel: "Axes", text: str) -> None:
+    """A title that stays within its panel."""
+    panel.set_title(text if len(text) <= 30 else text[:29] + "…", fontsize=9)
 
 
 def check_stretch(given: dict[str, Any]) -> None:
@@ -137,12 +151,17 @@ def check_stretch(given: dict[str, Any]) -> None:
         raise SettingError(f"pictures do not know {', '.join(unknown)}: they take {', '.join(known)}.")
 
 
-def _overlay(
-    panel: "Axes", target: np.ndarray, classes: Sequence[ClassInfo], *, clear: bool, alpha: float
-) -> None:
-    colors = class_colors(target, classes)
-    opacity = np.where((target == 0) & clear, 0.0, alpha)[..., None]
-    panel.imshow(np.concatenate([colors, opacity], axis=-1), interpolation="nearest")
+def _shapes(masks: np.ndarray, colors: Sequence[np.ndarray], alpha: float) -> np.ndarray:
+    """(H, W, 4) picture of outlines (k, H, W), the later ones above; edges are opaque."""
+    picture = np.zeros((*masks.shape[1:], 4), np.float32)
+    for mask, color in zip(masks, colors, strict=True):
+        inner = np.pad(mask, 1)
+        inner = inner[:-2, 1:-1] & inner[2:, 1:-1] & inner[1:-1, :-2] & inner[1:-1, 2:] & mask
+        picture[mask, :3] = color
+        picture[mask, 3] = alpha
+        # darker than the shape, so that neighbours of one class stay apart
+        picture[mask & ~inner] = (*(color * 0.5), 1.0)
+    return picture
 
 
 def _shown(bands: Sequence[str], chosen: Sequence[str | int] | None) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""From a chip store to data that a model can be trained on."""
+"""From chips to data that a model can be trained on."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -6,22 +6,30 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import psutil
 import torch
 
-from rasterloom.models.contract import IMAGENET_MEAN, IMAGENET_STD, ClassInfo, Normalization, Task
-from rasterloom.models.errors import SettingError, StoreError
-from rasterloom.pipeline.datasets.augment import Augmentation, Turns
-from rasterloom.pipeline.datasets.batches import Transform
+from rasterloom.models.errors import StoreError
+from rasterloom.pipeline.datasets.augment import Turns
 from rasterloom.pipeline.datasets.data import ImageryData
-from rasterloom.pipeline.datasets.pictures import band_position
-from rasterloom.pipeline.datasets.pixels import PixelChips, output_table
-from rasterloom.pipeline.datasets.sources import ChipSource, open_chips
+from rasterloom.pipeline.datasets.form import Form
+from rasterloom.pipeline.datasets.forms import choose_form, folder_type, is_unpaired, known_type
+from rasterloom.pipeline.datasets.labels import ChipLabels, chip_labels
+from rasterloom.pipeline.datasets.preparation import Scaling
+from rasterloom.pipeline.datasets.samples import Chips
+from rasterloom.pipeline.datasets.scaling import choose_bands, choose_scaling
+from rasterloom.pipeline.datasets.settings import (
+    Extras,
+    check_arguments,
+    check_extras,
+    check_transforms,
+    resized_to,
+)
+from rasterloom.pipeline.datasets.sources import ChipSource, open_chips, open_unpaired
 from rasterloom.pipeline.datasets.split import split_chips
+from rasterloom.pipeline.datasets.transforms import Transform
 
-_KINDS = ("Classified_Tiles",)
-"""Data set types that are read."""
-_IMAGERY_TYPES = ("RGB", "multispectral")
 _BYTES_PER_PIXEL = 3000
 """Memory of training for each input pixel: a U-Net with resnet34 in float32 keeps 1480 bytes for the backward
 pass (measured), which needs about as much again."""
@@ -48,47 +56,66 @@ def prepare_data(
     Parameters
     ----------
     path
-        A chip store that ``export_training_data`` wrote, or a list of stores with the same bands, pixel type
-        and chip size.
+        A chip store or folder of chips, ours or another software's, or a list of them with the same kind of
+        labels, bands and pixel type. For CycleGAN a folder that holds two such, ``A`` and ``B``.
     class_mapping
         Names for class values, ``{1: "building"}``; classes that are not in it keep their names.
     chip_size
         Side in pixels of what is cut from each chip: anywhere for training, the middle for validation. Chips
-        that are smaller are used whole.
+        that are smaller are used whole. Image to image takes whole chips.
     val_split_pct
-        Part of the chips to validate with, between 0 and 1. A store that marks chips ``val`` itself is split
-        as it says.
+        Part of the chips to validate with, between 0 and 1. Chips that are marked ``val`` themselves are
+        split as they say, and chips marked ``test`` stay out.
     batch_size
-        Chips in a batch, 2 or more. None estimates the largest power of two, up to 64, that fits in memory.
+        Chips in a batch, 2 or more. None estimates the largest power of two, up to 64, that fits in memory
+        with a U-Net; :func:`estimate_batch_size` does so for a given model.
     transforms
-        None: random turns, mirrors and mild changes of light. False: chips as they are, whole; ``chip_size``
-        has no effect. A pair (training, validation) of functions, or None for no change, each from a
-        normalised batch and its class positions, (N, C, H, W) float32 and (N, H, W) int64, to such a pair.
+        None: random turns, mirrors, zoom, small rotations and mild changes of light, in which everything of
+        a chip moves together. False: chips as they are, whole; ``chip_size`` has no effect. A pair
+        (training, validation), each None for no change; a transform of ``torchvision.transforms.v2`` or of
+        kornia, which gets images from 0 to 1 before they are normalised; or a function from a normalised
+        batch, inputs and targets, to such a pair.
     collate_fn
-        Joins samples ``(image (C, H, W), mask (H, W))``, numpy arrays in the store's units, to a pair of
-        arrays. The usual joining is faster.
+        Joins a list of prepared samples, inputs and target each, to a batch.
     seed
         Decides the split and the random views.
     dataset_type
-        None or ``Classified_Tiles``.
+        None takes what the chips are made for. Otherwise one of KITTI_rectangles, PASCAL_VOC_rectangles,
+        Classified_Tiles, RCNN_Masks, Labeled_Tiles, MultiLabeled_Tiles, Imagenet, Export_Tiles, CycleGAN,
+        Panoptic_Segmentation, ChangeDetection, superres, Pix2Pix, COCO, YOLO, if the chips hold that much.
     resize_to
-        Has no effect on classified tiles: leave it None.
+        Side, or height and width, that each chip is brought to before ``chip_size`` is cut; for objects,
+        labelled tiles and super-resolution.
     working_dir
-        Where checkpoints and logs go; None is the folder that holds the (first) store, or the current one
-        for a store on the network.
+        Where checkpoints and logs go; None is the folder that holds the (first) chips, or the current one
+        for chips on the network.
     kwargs
-        ``stratify`` (False): split so that both sets hold the classes in proportion.
+        ``stratify``: split so that both sets hold the classes in proportion; None does so for chips with one
+        label.
         ``num_workers`` (0): processes that read chips; 0 reads beside the training.
         ``extract_bands`` (None): names or 0-based positions of the bands to use, in order.
         ``imagery_type`` (None): ``RGB`` scales with ImageNet's statistics and ``multispectral`` with those
         of the chips; None takes ``RGB`` for three bands of 8 bits.
+        ``remap_classes`` (None): new values of class values, ``{5: 1}``.
+        ``classes_of_interest`` (None): values, after that, of which a chip must have one to be used.
+        ``background_classcode`` (None): value that other classes then get; True makes them background.
+        ``n_masks`` (30): most objects of a panoptic chip.
+        ``downsample_factor`` (4): how many times coarser the inputs of super-resolution are.
+
+    Returns
+    -------
+    ImageryData
+        Batches are ``(images, masks)`` for classified tiles; ``(images, [{"boxes", "labels", "masks"}, ..])``
+        for objects; ``(images, labels)`` for labelled tiles; ``((images, images2), masks)`` for change;
+        ``(images, images2)`` for pairs; ``(coarse images, images)`` for super-resolution;
+        ``(images, {"masks", "objects"})`` for panoptic chips.
 
     Raises
     ------
     MissingInputError
         If a path does not exist.
     StoreError
-        If a path is no chip store, holds another kind of chips, or too few.
+        If a path holds no chips, other chips than asked for, or too few.
     SettingError
         If an argument cannot work.
 
@@ -96,99 +123,139 @@ def prepare_data(
     ----------
     "api-reference", prepare_data. Formats 1.6: a fourth band called alpha is left out and the rest is RGB.
     """
-    extra = _checked_extras(kwargs)
-    _check(
-        chip_size=chip_size, batch_size=batch_size, seed=seed, dataset_type=dataset_type, resize_to=resize_to
-    )
-    source = open_chips(path)
-    _check_task(source)
-    positions = _bands(source, extra["extract_bands"])
-    bands = tuple(source.spec.bands[p] for p in positions)
-    window = None if transforms is False else _window(source, chip_size)
-    train, valid = split_chips(source, share=val_split_pct, seed=seed, stratify=bool(extra["stratify"]))
-    table = output_table(source)
+    extra = check_extras(kwargs)
+    check_arguments(chip_size=chip_size, batch_size=batch_size, seed=seed, resize_to=resize_to)
+    kind = known_type(dataset_type)
+    changes = check_transforms(transforms)
+    unpaired = is_unpaired(path, kind)
+    if unpaired:
+        source, other = open_unpaired(path)
+    else:
+        source, other = open_chips(path, folder_type(kind)), None
+    form = choose_form(source.spec, "CycleGAN" if unpaired else kind, extra.values)
+    extra.check_effect(form)
+    resize = resized_to(resize_to, form)
+    labels = chip_labels(source, form, extra.remapping, class_mapping)
+    bands = choose_bands(source.spec.bands, extra["extract_bands"])
+    second = _second(source, other, bands, form)
+    parts = _split(source, form, labels, bands, second, extra, share=val_split_pct, seed=seed)
+    if other is not None:
+        parts = _paired(parts, other, share=val_split_pct, seed=seed)
+    window = _window(source, form, resize, chip_size, whole=transforms is False)
+    scaling = choose_scaling(source.stats, source.spec.dtype, bands, extra["imagery_type"])
     first = path if isinstance(path, (str, Path)) else path[0]
+    seen = other or source
     return ImageryData(
-        train=PixelChips(source, train, positions, table),
-        valid=PixelChips(source, valid, positions, table),
-        classes=_named(source.classes, class_mapping),
-        class_pixels=source.class_pixels,
-        bands=bands,
-        normalization=_normalization(source, positions, extra["imagery_type"]),
+        train=parts[0],
+        valid=parts[1],
+        classes=labels.classes,
+        class_pixels=labels.pixels,
+        object_classes=labels.object_classes,
+        bands=tuple(source.spec.bands[p] for p in bands),
+        bands2=tuple((seen.spec.bands if other else seen.spec.bands2)[p] for p in second),
+        normalization=scaling.normalization,
+        ranges=scaling.ranges,
+        scaling2=_scaling2(source, other, second, extra["imagery_type"]),
+        form=form,
+        resize=resize,
         window=window,
-        batch_size=batch_size or _fitting_batch(min(window or source.spec.tile)),
+        batch_size=batch_size or _fitting_batch(min(window or form.window(resize or source.tile))),
         seed=seed,
         working_dir=_working_dir(working_dir, str(first)),
         num_workers=int(extra["num_workers"]),
-        augmentation=Augmentation(turns=_turns(source)) if transforms is None else None,
-        transforms=_pair(transforms),
+        augmentation=form.augmentation(_turns(source)) if transforms is None else None,
+        transforms=changes,
         collate_fn=collate_fn,
     )
 
 
-def _checked_extras(given: Mapping[str, Any]) -> dict[str, Any]:
-    known: dict[str, Any] = {"stratify": False, "num_workers": 0, "extract_bands": None, "imagery_type": None}
-    unknown = sorted(set(given) - set(known))
-    if unknown:
-        raise SettingError(
-            f"prepare_data does not take {', '.join(unknown)} for classified tiles: "
-            f"besides its named arguments it takes {', '.join(sorted(known))}."
-        )
-    extra = {**known, **given}
-    if not isinstance(extra["num_workers"], int) or extra["num_workers"] < 0:
-        raise SettingError(
-            f"num_workers={extra['num_workers']!r} cannot work: give a whole number, 0 or more."
-        )
-    if extra["imagery_type"] not in (None, *_IMAGERY_TYPES):
-        raise SettingError(
-            f"imagery_type={extra['imagery_type']!r} is not known: use one of {_IMAGERY_TYPES}."
-        )
-    return extra
+def _second(
+    source: ChipSource, other: ChipSource | None, bands: tuple[int, ...], form: Form
+) -> tuple[int, ...]:
+    """Bands of the second images: the same as of the first ones where both have the same, else all."""
+    if "images2" not in form.parts:
+        return ()
+    names = source.spec.bands2 if other is None else other.spec.bands
+    return bands if tuple(names) == tuple(source.spec.bands) else choose_bands(names, None)
 
 
-def _check(*, chip_size: Any, batch_size: Any, seed: Any, dataset_type: Any, resize_to: Any) -> None:
-    if dataset_type not in (None, *_KINDS):
-        raise SettingError(
-            f"dataset_type={dataset_type!r} is not read from a chip store: use {_KINDS[0]!r}, "
-            "or None to take what the store holds."
-        )
-    if resize_to is not None:
-        raise SettingError(
-            f"resize_to={resize_to} takes effect only on boxes, labelled tiles and super-resolution: export "
-            "classified tiles at another resolution with context={'cellSize': ...}."
-        )
-    if not isinstance(chip_size, int) or chip_size < 1:
-        raise SettingError(f"chip_size={chip_size!r} cannot work: give a number of pixels, such as 224.")
-    if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 2):
-        raise SettingError(
-            f"batch_size={batch_size!r} cannot work: batch statistics need 2 or more; None estimates it."
-        )
-    if not isinstance(seed, int) or seed < 0:
-        raise SettingError(f"seed={seed!r} cannot work: give a whole number, 0 or more.")
-
-
-def _check_task(source: ChipSource) -> None:
-    if str(source.spec.task) != Task.PIXELS:
+def _scaling2(
+    source: ChipSource, other: ChipSource | None, bands: tuple[int, ...], imagery_type: str | None
+) -> Scaling | None:
+    if not bands:
+        return None
+    stats, dtype = (source.stats2, source.spec.dtype2) if other is None else (other.stats, other.spec.dtype)
+    if stats is None:
         raise StoreError(
-            f"the store holds chips for {source.spec.task}: prepare_data reads {', '.join(_KINDS)}, "
-            "one class for each pixel."
+            f"{source.stores[0].path} lacks the statistics of its second images: export it again."
         )
-    if not any(c.value != 0 for c in source.classes):
-        raise StoreError("the store names no class above 0: export the chips again, with labels.")
+    # what is said of the first images need not fit the second ones
+    return choose_scaling(stats, dtype, bands, imagery_type if imagery_type == "multispectral" else None)
 
 
-def _bands(source: ChipSource, chosen: Sequence[str | int] | None) -> tuple[int, ...]:
-    names = source.spec.bands
-    if chosen is not None:
-        positions = tuple(band_position(band, names) for band in chosen)
-        if not positions or len(set(positions)) != len(positions):
-            raise SettingError(
-                f"extract_bands={list(chosen)} cannot work: name each band once, out of {list(names)}."
-            )
-        return positions
-    if len(names) == 4 and names[3].lower() == "alpha":
-        return (0, 1, 2)
-    return tuple(range(len(names)))
+def _split(
+    source: ChipSource,
+    form: Form,
+    labels: ChipLabels,
+    bands: tuple[int, ...],
+    second: tuple[int, ...],
+    extra: Extras,
+    *,
+    share: float,
+    seed: int,
+) -> tuple[Chips, Chips]:
+    chips = Chips(
+        source,
+        np.arange(len(source)),
+        bands,
+        form.parts,
+        table=labels.table,
+        object_table=labels.object_table,
+        bands2=second,
+    )
+    if form.parts == {"images2"} and second and not source.spec.bands2:
+        chips = replace(chips, parts=frozenset())  # the second images are other chips
+    stratify = extra["stratify"]
+    if stratify is None:
+        stratify = form.whole_labels and not form.several_labels
+    presence = chips.presence() if stratify or extra["classes_of_interest"] else None
+    train, valid = split_chips(
+        source,
+        share=share,
+        seed=seed,
+        presence=presence if stratify else None,
+        wanted=chips.wanted(presence) if extra["classes_of_interest"] and presence is not None else None,
+    )
+    return replace(chips, indices=train), replace(chips, indices=valid)
+
+
+def _paired(parts: tuple[Chips, Chips], other: ChipSource, *, share: float, seed: int) -> tuple[Chips, Chips]:
+    """Both sets with those of the other ground beside them."""
+    sides = split_chips(other, share=share, seed=seed + 1)
+    bands = parts[0].bands2
+    first, second = (
+        replace(part, other=Chips(other, indices, bands)) for part, indices in zip(parts, sides, strict=True)
+    )
+    return first, second
+
+
+def _window(
+    source: ChipSource,
+    form: Form,
+    resize: tuple[int, int] | None,
+    chip_size: int,
+    *,
+    whole: bool,
+) -> tuple[int, int] | None:
+    if form.cut and not whole:
+        side = min(chip_size, *(resize or source.smallest))
+        return side, side
+    if resize is None and source.tile != source.smallest:
+        raise StoreError(
+            f"the chips of the paths are from {source.smallest} to {source.tile} pixels, and are used whole: "
+            "give one path at a time, or let chip_size cut them."
+        )
+    return None
 
 
 def _working_dir(given: str | Path | None, store: str) -> Path:
@@ -197,61 +264,9 @@ def _working_dir(given: str | Path | None, store: str) -> Path:
     return Path.cwd() if "://" in store else Path(store).resolve().parent
 
 
-def _window(source: ChipSource, chip_size: int) -> tuple[int, int]:
-    side = min(chip_size, *source.spec.tile)
-    return side, side
-
-
-def _named(classes: tuple[ClassInfo, ...], mapping: Mapping[int, str] | None) -> tuple[ClassInfo, ...]:
-    if not mapping:
-        return classes
-    names = {int(value): str(name) for value, name in mapping.items()}
-    unknown = sorted(set(names) - {c.value for c in classes})
-    if unknown:
-        raise SettingError(
-            f"class_mapping names {unknown}, which are no classes of the store: they are "
-            f"{[c.value for c in classes]}."
-        )
-    return tuple(replace(c, name=names.get(c.value, c.name)) for c in classes)
-
-
-def _normalization(source: ChipSource, positions: tuple[int, ...], imagery_type: str | None) -> Normalization:
-    eight_bits = str(source.spec.dtype) == "uint8"
-    if imagery_type == "RGB" and not (eight_bits and len(positions) == 3):
-        raise SettingError(
-            f"imagery_type='RGB' needs three bands of 8 bits, not {len(positions)} of {source.spec.dtype}: "
-            "use 'multispectral'."
-        )
-    if eight_bits and len(positions) == 3 and imagery_type != "multispectral":
-        return Normalization(tuple(m * 255 for m in IMAGENET_MEAN), tuple(s * 255 for s in IMAGENET_STD))
-    mean = tuple(float(source.stats.mean[p]) for p in positions)
-    # A band of one value carries nothing: a deviation of 1 turns it into zeros.
-    std = tuple(
-        s if math.isfinite(s) and s > 0 else 1.0 for s in (float(source.stats.std[p]) for p in positions)
-    )
-    return Normalization(mean, std)
-
-
 def _turns(source: ChipSource) -> Turns:
-    in_image_space = source.spec.parameters.get("reference_system") == "IMAGE_SPACE"
+    in_image_space = source.spec.parameters.get("reference_system") in ("IMAGE_SPACE", "PIXEL_SPACE")
     return Turns.MIRROR if in_image_space else Turns.ALL
-
-
-def _pair(
-    transforms: Literal[False] | Sequence[Transform | None] | None,
-) -> tuple[Transform | None, Transform | None]:
-    if transforms is None or transforms is False:
-        return None, None
-    if not isinstance(transforms, Sequence) or len(transforms) != 2:
-        raise SettingError(
-            "transforms must be None, False or a pair of functions (training, validation): "
-            f"{transforms!r} is none of them."
-        )
-    train, valid = transforms
-    for one in (train, valid):
-        if one is not None and not callable(one):
-            raise SettingError(f"transforms holds {one!r}, which cannot be called: give a function or None.")
-    return train, valid
 
 
 def _fitting_batch(side: int) -> int:

@@ -5,17 +5,19 @@ import numpy as np
 from rasterloom.models.errors import SettingError, StoreError
 from rasterloom.pipeline.datasets.sources import ChipSource
 
-_BLOCK = 256
-"""Masks looked at together when classes are balanced: one shard of the store."""
-
 
 def split_chips(
-    source: ChipSource, *, share: float, seed: int, stratify: bool = False
+    source: ChipSource,
+    *,
+    share: float,
+    seed: int,
+    presence: np.ndarray | None = None,
+    wanted: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Part the chips into a training and a validation set.
 
     Chips that the store itself marks ``val`` validate and those marked ``train`` train; any other mark, such
-    as ``test``, keeps a chip out of both. A store without ``val`` is parted by lot.
+    as ``test``, keeps a chip out of both. Where none is marked ``val``, all but ``test`` are parted by lot.
 
     Parameters
     ----------
@@ -23,8 +25,11 @@ def split_chips(
         Part of the chips to validate with, between 0 and 1; at least one chip on each side.
     seed
         The same seed parts the same chips the same way.
-    stratify
-        Draw from each class in proportion. A chip counts for the rarest class that occurs in it.
+    presence
+        (N, k) whether each class occurs in each chip: draw from each in proportion. A chip counts for the
+        rarest class that occurs in it. None draws from all chips alike.
+    wanted
+        (N,) whether a chip takes part; None takes all.
 
     Returns
     -------
@@ -42,10 +47,15 @@ def split_chips(
         raise SettingError(
             f"val_split_pct={share} leaves one side empty: use a number between 0 and 1, say 0.1."
         )
-    if (source.split == "val").any():
-        train, valid = np.flatnonzero(source.split == "train"), np.flatnonzero(source.split == "val")
+    chips = np.arange(len(source)) if wanted is None else np.flatnonzero(wanted)
+    marks = source.split[chips]
+    if (marks == "val").any():
+        train, valid = chips[marks == "train"], chips[marks == "val"]
     else:
-        train, valid = _by_lot(source, share=share, seed=seed, stratify=stratify)
+        # chips that are set aside for a test stay aside
+        chips = chips[marks != "test"]
+        groups = None if presence is None else _rarest_class(presence[chips])
+        train, valid = _by_lot(chips, share=share, seed=seed, groups=groups)
     if not (len(train) and len(valid)):
         raise StoreError(
             f"{len(source)} chips give {len(train)} to train and {len(valid)} to validate with: "
@@ -54,26 +64,23 @@ def split_chips(
     return train, valid
 
 
-def _by_lot(source: ChipSource, *, share: float, seed: int, stratify: bool) -> tuple[np.ndarray, np.ndarray]:
-    groups = _rarest_class(source) if stratify else np.zeros(len(source), np.int64)
+def _by_lot(
+    chips: np.ndarray, *, share: float, seed: int, groups: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    groups = np.zeros(len(chips), np.int64) if groups is None else groups
     rng = np.random.default_rng(seed)
-    ranks = np.empty(len(source))  # place of each chip within its group, 0..1
+    ranks = np.empty(len(chips))  # place of each chip within its group, 0..1
     for group in np.unique(groups):
         members = np.flatnonzero(groups == group)
         ranks[rng.permutation(members)] = (np.arange(len(members)) + 0.5) / len(members)
-    count = min(max(1, round(len(source) * share)), len(source) - 1)
+    count = min(max(1, round(len(chips) * share)), len(chips) - 1)
     # The lowest ranks over all groups: each gives its share, and the total is exact.
     valid = np.sort(np.argsort(ranks, kind="stable")[: max(count, 0)])
-    return np.setdiff1d(np.arange(len(source)), valid), valid
+    return chips[np.setdiff1d(np.arange(len(chips)), valid)], chips[valid]
 
 
-def _rarest_class(source: ChipSource) -> np.ndarray:
-    """(N,) value of the rarest class in each chip, by its pixels over the whole source."""
-    by_rarity = sorted(source.class_pixels, key=lambda value: (source.class_pixels[value], value))
-    place = {value: rank for rank, value in enumerate(by_rarity)}
-    rarest = np.zeros(len(source), np.int64)
-    for start in range(0, len(source), _BLOCK):
-        block = np.arange(start, min(start + _BLOCK, len(source)))
-        for chip, mask in zip(block, source.masks(block), strict=True):
-            rarest[chip] = min((int(v) for v in np.unique(mask)), key=lambda v: place.get(v, len(place)))
-    return rarest
+def _rarest_class(presence: np.ndarray) -> np.ndarray:
+    """(n,) column of the class in each chip that the fewest chips have; one past the last for none."""
+    by_rarity = np.argsort(presence.sum(axis=0), kind="stable")
+    first = presence[:, by_rarity].argmax(axis=1)
+    return np.where(presence.any(axis=1), by_rarity[first], presence.shape[1])

@@ -1,7 +1,7 @@
 """Which classes a label layer holds, and which one each feature belongs to."""
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +62,7 @@ class ClassTable:
         return np.asarray(pandas.to_numeric(column).astype(np.int64))
 
 
-def class_table(attributes: Any, field: str | None) -> ClassTable:
+def class_table(attributes: Any, field: str | None, *, negative: bool = False) -> ClassTable:
     """The classes of a layer, read from the attributes of all its features.
 
     A text field numbers its sorted texts 1, 2, 3 and keeps them as names, unless every text is a whole
@@ -76,35 +76,46 @@ def class_table(attributes: Any, field: str | None) -> ClassTable:
     field
         The class field. None takes ``classvalue`` or ``value`` in any case; without one, every feature
         is of class 1, named "1".
+    negative
+        Whether values may be any whole numbers of 32 bits: what is not burned into masks can have them.
 
     Raises
     ------
     LabelError
         If the field is absent (the message lists the fields), empty for some features, or holds numbers
-        that cannot be class values.
+        or a number of texts that cannot be classes.
 
     References
     ----------
     "Formats", 1.5: classvalue_field.
     """
     found = find_class_field(list(attributes.columns), field)
-    if found is None:
+    return class_table_of([attributes], found, negative=negative)
+
+
+def class_table_of(blocks: Iterable[Any], field: str | None, *, negative: bool = False) -> ClassTable:
+    """The classes of a layer whose attributes come in blocks; see :func:`class_table`.
+
+    Parameters
+    ----------
+    field
+        The class field in the layer's own spelling. None: every feature is of class 1.
+    """
+    if field is None:
         return ClassTable(None, (ClassInfo(1, "1", default_color(0)),), None)
-    column = attributes[found]
-    missing = int(column.isna().sum())
-    if missing:
-        raise LabelError(f"{missing} features have no value in field {found!r}: fill it, or leave them out.")
+    rows = _distinct(blocks, field)
+    column = rows[field]
     if _is_text(column):
         names = sorted({str(text) for text in column})
         infos = (ClassInfo(n + 1, name, default_color(n)) for n, name in enumerate(names))
-        return ClassTable(found, tuple(infos), {name: n + 1 for n, name in enumerate(names)})
-    numbers = _whole_numbers(column, found)
+        return ClassTable(field, tuple(infos), {name: n + 1 for n, name in enumerate(names)})
+    numbers = _whole_numbers(column, field, negative=negative)
     values = sorted({int(value) for value in numbers})
-    known = _names(attributes, numbers)
+    known = _names(rows, numbers)
     infos = (
         ClassInfo(value, known.get(value, str(value)), default_color(i)) for i, value in enumerate(values)
     )
-    return ClassTable(found, tuple(infos), None)
+    return ClassTable(field, tuple(infos), None)
 
 
 def classes_of_features(features: Any, field: str | None) -> tuple[tuple[ClassInfo, ...], np.ndarray]:
@@ -144,13 +155,49 @@ def _is_text(column: Any) -> bool:
     return bool((numbers % 1 != 0).any())
 
 
-def _whole_numbers(column: Any, field: str) -> np.ndarray:
+def _distinct(blocks: Iterable[Any], field: str) -> Any:
+    """The distinct values of the class field, with the names that other fields give to each.
+
+    A field that gives two names to a value, or none to some feature, names no classes and is dropped at
+    once: it may hold another text for every feature.
+    """
+    rows, dropped, missing = None, {field}, 0
+    for block in blocks:
+        names = [n for n in block.columns if str(n).lower() in NAME_FIELDS and n not in dropped]
+        empty = block[field].isna()
+        missing += int(empty.sum())
+        dropped |= {name for name in names if block[name].isna().any()}
+        part = _once(block[~empty], field, dropped)
+        if rows is not None:
+            part = _once(pandas.concat([rows, part]) if len(part) else rows, field, dropped)
+        for name in [n for n in part.columns if n != field]:
+            pairs = part[[field, name]].drop_duplicates()
+            if len(pairs) > pairs[field].nunique():
+                dropped.add(name)
+        rows = _once(part, field, dropped)
+        if len(rows) > MAX_VALUE:
+            raise LabelError(
+                f"field {field!r} holds more than {MAX_VALUE} different values, so it cannot say the class "
+                "of a feature: choose the field that does."
+            )
+    if missing:
+        raise LabelError(f"{missing} features have no value in field {field!r}: fill it, or leave them out.")
+    return pandas.DataFrame({field: np.zeros(0, np.int64)}) if rows is None else rows
+
+
+def _once(rows: Any, field: str, dropped: set[str]) -> Any:
+    kept = [n for n in rows.columns if n == field or (str(n).lower() in NAME_FIELDS and n not in dropped)]
+    return rows[kept].drop_duplicates()
+
+
+def _whole_numbers(column: Any, field: str, *, negative: bool) -> np.ndarray:
     numbers = np.asarray(pandas.to_numeric(column), np.float64)
-    wrong = numbers[~np.isfinite(numbers) | (numbers % 1 != 0) | (numbers < 0) | (numbers > MAX_VALUE)]
+    least, most = (-(2**31), 2**31 - 1) if negative else (0, MAX_VALUE)
+    wrong = numbers[~np.isfinite(numbers) | (numbers % 1 != 0) | (numbers < least) | (numbers > most)]
     if wrong.size:
         raise LabelError(
             f"field {field!r} holds {wrong[0]:g}, which cannot be a class value: "
-            f"use whole numbers from 0 to {MAX_VALUE}, or a text field."
+            f"use whole numbers from {least} to {most}, or a text field."
         )
     return numbers.astype(np.int64)
 

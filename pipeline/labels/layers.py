@@ -6,6 +6,7 @@ from typing import Any
 
 import geopandas
 import numpy as np
+import pandas
 import pyarrow
 import pyarrow.parquet
 import pyogrio
@@ -34,54 +35,39 @@ def layer_crs(source: Any) -> Any:
     """
     if isinstance(source, geopandas.GeoDataFrame):
         return source.crs if source.active_geometry_name is not None else None
-    path = _existing(source)
-    if _is_parquet(path):
-        column = _geo(path)["columns"][_geo(path)["primary_column"]]
+    path = existing(source)
+    if is_parquet(path):
+        column = geo_metadata(path)["columns"][geo_metadata(path)["primary_column"]]
         # GeoParquet: a missing key means longitude and latitude, null means unknown
         text = column.get("crs", "OGC:CRS84")
         return None if text is None else CRS.from_user_input(text)
-    text = _info(path)["crs"]
+    text = layer_info(path)["crs"]
     try:
         return None if text is None else CRS.from_user_input(text)
     except CRSError:
         return None
 
 
+def class_fields(source: Any, field: str | None) -> list[str]:
+    """The class field of a layer, and the fields that may name the classes."""
+    fields = layer_fields(source)
+    found = find_class_field(fields, field)
+    return [name for name in fields if name == found or str(name).lower() in NAME_FIELDS]
+
+
 def layer_attributes(source: Any, field: str | None) -> Any:
     """A frame with the class field, and the fields that may name the classes, of all features."""
+    wanted = class_fields(source, field)
     if isinstance(source, geopandas.GeoDataFrame):
-        return source.drop(columns=source.active_geometry_name)
-    path = _existing(source)
-    fields = _fields(path)
-    found = find_class_field(fields, field)
-    wanted = [name for name in fields if name == found or name.lower() in NAME_FIELDS]
-    if _is_parquet(path):
+        return pandas.DataFrame(source[wanted])
+    path = existing(source)
+    if is_parquet(path):
         return pyarrow.parquet.read_table(path, columns=wanted).to_pandas()
     return pyogrio.read_dataframe(path, columns=wanted, read_geometry=False)
 
 
-def layer_features(source: Any, *, grid: Grid, crs: Any, field: str | None) -> Any:
-    """A GeoDataFrame of the features near the grid with their class field, in file order.
-
-    Files that know where their features lie (GeoParquet with a bounding box column, and everything
-    that GDAL filters) are read only there.
-    """
-    if isinstance(source, geopandas.GeoDataFrame):
-        return source
-    path = _existing(source)
-    near = _near(grid, crs)
-    columns = [] if field is None else [field]
-    if not _is_parquet(path):
-        found = pyogrio.read_dataframe(path, columns=columns, bbox=near, fid_as_index=True)
-        # a spatial index answers in its own order (seen with GeoPackage)
-        return found.sort_index()
-    geometry = _geo(path)["primary_column"]
-    covered = "covering" in _geo(path)["columns"][geometry]
-    return geopandas.read_parquet(path, columns=[*columns, geometry], bbox=near if covered else None)
-
-
-def _near(grid: Grid, crs: Any) -> Bounds | None:
-    """Bounds of the grid in a layer's CRS, a little wider; None where they cannot be found."""
+def near_grid(grid: Grid, crs: Any) -> Bounds | None:
+    """Bounds of a grid in a layer's CRS, a little wider; None where they cannot be found."""
     try:
         bounds = transform_bounds(grid.crs, crs.to_wkt(), *grid.bounds, densify_pts=101)
     except (RasterioError, ValueError):
@@ -95,26 +81,33 @@ def _near(grid: Grid, crs: Any) -> Bounds | None:
     return west - spare, south - spare, east + spare, north + spare
 
 
-def _existing(source: Any) -> Path:
+def existing(source: Any) -> Path:
+    """The path of a file that is there."""
     path = Path(source)
     if not path.exists():
         raise MissingInputError(f"{path} is not there: give the path of a vector file, or a GeoDataFrame.")
     return path
 
 
-def _is_parquet(path: Path) -> bool:
+def is_parquet(path: Path) -> bool:
+    """Whether a path names a Parquet file."""
     return path.suffix.lower() in PARQUET
 
 
-def _fields(path: Path) -> list[str]:
-    if _is_parquet(path):
+def layer_fields(source: Any) -> list[str]:
+    """Names of a layer's attributes."""
+    if isinstance(source, geopandas.GeoDataFrame):
+        return [name for name in source.columns if name != source.active_geometry_name]
+    path = existing(source)
+    if is_parquet(path):
         names = list(pyarrow.parquet.read_schema(path).names)
-        geometry = set(_geo(path)["columns"])
+        geometry = set(geo_metadata(path)["columns"])
         return [name for name in names if name not in geometry and name != "bbox"]
-    return [str(name) for name in _info(path)["fields"]]
+    return [str(name) for name in layer_info(path)["fields"]]
 
 
-def _geo(path: Path) -> dict[str, Any]:
+def geo_metadata(path: Path) -> dict[str, Any]:
+    """What a GeoParquet file says about its geometry columns."""
     try:
         # of the file, not of its Arrow schema: not every writer copies it there
         metadata = pyarrow.parquet.read_metadata(path).metadata or {}
@@ -125,7 +118,8 @@ def _geo(path: Path) -> dict[str, Any]:
     return json.loads(metadata[b"geo"])
 
 
-def _info(path: Path) -> dict[str, Any]:
+def layer_info(path: Path) -> dict[str, Any]:
+    """What GDAL says about a vector layer."""
     try:
         return pyogrio.read_info(path)
     except DataSourceError as error:

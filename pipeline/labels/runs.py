@@ -100,10 +100,16 @@ def _between_edges(
     bottom = np.minimum(np.ceil(lower[:, 1] - 0.5), window.row_stop).astype(np.int64)
     edge, row = _expanded(top, bottom)
     x1, y1, x2, y2 = upper[edge, 0], upper[edge, 1], lower[edge, 0], lower[edge, 1]
-    crossing = np.floor((row + 0.5 - y1) * (x2 - x1) / (y2 - y1) + x1 + 0.5).astype(np.int64)
-    order = np.lexsort((crossing, row, part[edge]))
+    crossing = np.floor((row + 0.5 - y1) * (x2 - x1) / (y2 - y1) + x1 + 0.5)
+    crossing = np.clip(crossing, window.col, window.col_stop).astype(np.int64)
+    # part, row and column in one number: sorting plain numbers is several times as fast as by three keys
+    high, wide = max(window.height, 1), window.width + 1
+    order = (part[edge] * high + row - window.row) * wide + crossing - window.col
+    order.sort()
+    line, crossing = np.divmod(order, wide)
     # rings are closed, so every row of a polygon is crossed an even number of times
-    part, row, crossing = part[edge][order][::2], row[order][::2], crossing[order]
+    part, row = np.divmod(line[::2], high)
+    row, crossing = row + window.row, crossing + window.col
     return part, row, crossing[::2], crossing[1::2]
 
 

@@ -1,16 +1,33 @@
 """What a chip store holds, and how that is written down (format version 1).
 
-A Zarr v3 group::
+A Zarr v3 group. Of every chip::
 
-    images     (chip, band, row, column)  one chunk for each chip, gathered into shards
-    masks      (chip, row, column)        the same; class value of each pixel, 0 = no class
-    transform  (chip, 6)                  affine a, b, c, d, e, f of each chip
-    window     (chip, 4)                  row, column, height, width on the source's grid
-    source     (chip,)                    position in the list of sources
-    rotation   (chip,)                    degrees, counter-clockwise
-    split      (chip,)                    0 none, 1 train, 2 val, 3 test
+    images        (chip, band, row, column)  one chunk for each chip, gathered into shards
+    transform     (chip, 6)                  affine a, b, c, d, e, f of each chip
+    window        (chip, 4)                  row, column, height, width on the source's grid
+    source        (chip,)                    position in the list of sources
+    rotation      (chip,)                    degrees, counter-clockwise
+    split         (chip,)                    0 none, 1 train, 2 val, 3 test
+    number        (chip,)                    number in the scan
+    size          (chip, 2)                  height and width of what the chip holds; 0, 0 = all of it
 
-The group's attributes hold the rest: see :class:`StoreSpec`. One writer owns whole shards.
+Where the metadata format has them::
+
+    masks         (chip, row, column)        as images; class value of each pixel, 0 = no class
+    images2       (chip, band, row, column)  as images; the second raster's
+    chip_labels   (chip,) or (chip, class)   class value, or whether each class occurs
+    box_offsets   (chip + 1,)                objects ``box_offsets[i]`` to ``box_offsets[i + 1]`` are chip i's
+    boxes         (object, 4)                xmin, ymin, xmax, ymax in pixels
+    box_labels    (object,)                  class value
+    box_shares    (object,)                  part of the object that lies in the chip
+    box_areas     (object,)                  area inside the chip, in squared units of the CRS
+    box_features  (object,)                  position in the layer, -1 = none
+    run_offsets   (object + 1,)              runs ``run_offsets[j]`` to ``run_offsets[j + 1]`` are object j's
+    object_runs   (run, 2)                   first and one past the last pixel, along the rows of the chip
+
+Runs and not a map of object numbers: objects overlap, and a map would have to choose. The group's
+attributes hold the rest: see :class:`StoreSpec`. One writer owns whole shards. Stores that were written
+before a part was added are read as if it had its default.
 """
 
 from collections.abc import Mapping
@@ -22,6 +39,7 @@ import numpy as np
 from rasterloom.models.contract import ClassInfo, Task, classes_from_json
 from rasterloom.models.errors import StoreError
 from rasterloom.pipeline.rasters.statistics import BandStats
+from rasterloom.pipeline.store.kinds import Kind, kind_of
 
 FORMAT = "rasterloom-chips"
 FORMAT_VERSION = 1
@@ -40,8 +58,19 @@ CHIP_ARRAYS: Mapping[str, tuple[tuple[int, ...], str, tuple[str, ...]]] = {
     "source": ((), "int32", ()),
     "rotation": ((), "float32", ()),
     "split": ((), "uint8", ()),
+    "number": ((), "int64", ()),
+    "size": ((2,), "int32", ("side",)),
 }
-"""Shape behind the chip, type and dimension names of the small arrays."""
+"""Shape behind the chip, type and dimension names of the small arrays that every chip has."""
+
+OBJECT_ARRAYS: Mapping[str, tuple[tuple[int, ...], str, tuple[str, ...]]] = {
+    "boxes": ((4,), "float32", ("side",)),
+    "box_labels": ((), "int32", ()),
+    "box_shares": ((), "float32", ()),
+    "box_areas": ((), "float64", ()),
+    "box_features": ((), "int64", ()),
+}
+"""The same of the arrays behind the object."""
 
 
 @dataclass(frozen=True)
@@ -70,16 +99,38 @@ class StoreSpec:
     sources: tuple[str, ...]
     """Names of the rasters that the chips were cut from."""
     mask_dtype: str
-    """``uint8``, or ``uint16`` where a class value is above 255."""
+    """``uint8``, or ``uint16`` where a class value is above 255; empty where there are no masks."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """The settings that made the store, JSON-able."""
+    metadata_format: str = "Classified_Tiles"
+    """Name of the format; see :mod:`rasterloom.pipeline.store.kinds` for what such chips hold."""
+    bands2: tuple[str, ...] = ()
+    """Band names of the second images; empty where there are none."""
+    dtype2: str = ""
+    """NumPy name of the second images' type."""
+    instance_classes: tuple[ClassInfo, ...] = ()
+    """Classes of the objects of Panoptic_Segmentation; other formats' objects are of ``classes``."""
+    source_crs: tuple[str, ...] = ()
+    """Well-known text for each source; empty where all are in ``crs``."""
+
+    @property
+    def kind(self) -> Kind:
+        """Which parts the chips have."""
+        return kind_of(self.metadata_format)
+
+    @property
+    def object_classes(self) -> tuple[ClassInfo, ...]:
+        """The classes of the objects."""
+        return self.instance_classes or self.classes
 
     @property
     def chip_bytes(self) -> int:
-        """Bytes of one chip's image and mask before compression."""
-        cells = self.tile[0] * self.tile[1]
-        image = len(self.bands) * np.dtype(self.dtype).itemsize
-        return cells * (image + np.dtype(self.mask_dtype).itemsize)
+        """Bytes of one chip's images and mask before compression."""
+        images = len(self.bands) * np.dtype(self.dtype).itemsize
+        if self.bands2:
+            images += len(self.bands2) * np.dtype(self.dtype2).itemsize
+        mask = np.dtype(self.mask_dtype).itemsize if self.kind.masks else 0
+        return self.tile[0] * self.tile[1] * (images + mask)
 
     @property
     def shard(self) -> int:
@@ -118,6 +169,11 @@ class StoreSpec:
                 sources=tuple(str(name) for name in plain["sources"]),
                 mask_dtype=str(plain["mask_dtype"]),
                 parameters=dict(plain["parameters"]),
+                metadata_format=str(plain.get("metadata_format", "Classified_Tiles")),
+                bands2=tuple(str(name) for name in plain.get("bands2", ())),
+                dtype2=str(plain.get("dtype2", "")),
+                instance_classes=classes_from_json(plain.get("instance_classes", ())),
+                source_crs=tuple(str(crs) for crs in plain.get("source_crs", ())),
             )
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise StoreError(

@@ -1,4 +1,4 @@
-"""Read single chips out of Zarr shards on a local disk.
+"""Read single chips, or rows of flat arrays, out of Zarr shards on a local disk.
 
 zarr-python takes 10 to 30 ms for a chip of a shard, most of it in its event loop; a chip's own bytes
 decode in 0.2 ms. What is read here is the plain Zarr v3 sharding layout, which the tests check against
@@ -25,18 +25,20 @@ _DECODERS = {"zstd": zstd.decompress, "blosc": blosc.decompress}
 
 @dataclass(frozen=True)
 class ShardedArray:
-    """One array of a local store whose chunks are single chips."""
+    """One array of a local store, read chunk by chunk: a chunk is a chip, or the same number of rows."""
 
     path: Path
     """Folder of the array."""
     shape: tuple[int, ...]
     dtype: np.dtype
+    rows: int
+    """Rows of a chunk: 1 where a chunk is a chip."""
     shard: int
-    """Chips of a shard."""
+    """Chunks of a shard."""
     codec: str
     """``zstd`` or ``blosc``."""
     indexes: dict[int, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
-    """(chip, 2) offset and length of each chip of the shards read so far, uint64."""
+    """(chunk, 2) offset and length of each chunk of the shards read so far, uint64."""
 
     @classmethod
     def open(cls, path: Path) -> "ShardedArray | None":
@@ -61,31 +63,47 @@ class ShardedArray:
             and [c["name"] for c in inner["codecs"]] == ["bytes", codec]
             and inner["codecs"][0].get("configuration", {}).get("endian", "little") == "little"
             and codec in _DECODERS
-            and tuple(inner["chunk_shape"]) == (1, *shape[1:])
+            and tuple(inner["chunk_shape"][1:]) == shape[1:]
             and plain["fill_value"] == 0
             and plain["chunk_key_encoding"] == {"name": "default", "configuration": {"separator": "/"}}
         )
         shard = tuple(plain["chunk_grid"]["configuration"]["chunk_shape"])
         if not expected or shard[1:] != shape[1:]:
             return None
-        return cls(path, shape, dtype.newbyteorder("<"), int(shard[0]), codec)
+        rows = int(inner["chunk_shape"][0])
+        return cls(path, shape, dtype.newbyteorder("<"), rows, int(shard[0]) // rows, codec)
 
     def read(self, chips: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Chips in the order asked for, (n, ...).
+        """Chips in the order asked for, (n, ...); of an array whose chunks are single chips.
 
         Raises
         ------
         StoreError
             If a shard is damaged.
         """
-        chips = np.asarray(chips, np.int64)
-        out = np.empty((len(chips), *self.shape[1:]), self.dtype)
-        for shard in np.unique(chips // self.shard).tolist():
-            places = np.flatnonzero(chips // self.shard == shard)
-            self._read_shard(shard, places, chips[places] - shard * self.shard, out)
+        assert self.rows == 1
+        return self._read(np.asarray(chips, np.int64), self.shape[1:])
+
+    def read_rows(self, rows: np.ndarray) -> np.ndarray:
+        """Rows by their positions, in the order asked for, (n, ...). Every chunk is read once.
+
+        Raises
+        ------
+        StoreError
+            If a shard is damaged.
+        """
+        chunks, place = np.unique(rows // self.rows, return_inverse=True)
+        found = self._read(chunks, (self.rows, *self.shape[1:]))
+        return found[place, rows % self.rows]
+
+    def _read(self, chunks: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        out = np.empty((len(chunks), *shape), self.dtype)
+        for shard in np.unique(chunks // self.shard).tolist():
+            places = np.flatnonzero(chunks // self.shard == shard)
+            self._read_shard(shard, places, chunks[places] - shard * self.shard, out)
         return out
 
-    def _read_shard(self, shard: int, places: np.ndarray, chips: np.ndarray, out: np.ndarray) -> None:
+    def _read_shard(self, shard: int, places: np.ndarray, chunks: np.ndarray, out: np.ndarray) -> None:
         file = self.path / "c" / "/".join([str(shard), *("0" for _ in self.shape[1:])])
         try:
             handle = os.open(file, os.O_RDONLY)
@@ -96,8 +114,8 @@ class ShardedArray:
         decode = _DECODERS[self.codec]
         try:
             index = self._index(shard, handle)
-            for place, chip in zip(places.tolist(), chips.tolist(), strict=True):
-                offset, length = index[chip]
+            for place, chunk in zip(places.tolist(), chunks.tolist(), strict=True):
+                offset, length = index[chunk]
                 if offset == _ABSENT:
                     out[place] = 0
                 else:

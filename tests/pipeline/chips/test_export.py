@@ -206,7 +206,7 @@ def labels_elsewhere(scene, folder):
 
 
 def no_labels(scene, folder):
-    return (scene[0],), {}
+    return (scene[0],), {"metadata_format": "Classified_Tiles"}
 
 
 def absent_field(scene, folder):

@@ -7,10 +7,26 @@ from hypothesis import given, settings, strategies as st
 
 from rasterloom.models.contract import Normalization
 from rasterloom.pipeline.datasets.augment import Augmentation
-from rasterloom.pipeline.datasets.batches import EpochOrder, Preparation
-from rasterloom.pipeline.datasets.pixels import RawBatch
+from rasterloom.pipeline.datasets.lots import Lot
+from rasterloom.pipeline.datasets.order import EpochOrder, unpaired_order
+from rasterloom.pipeline.datasets.preparation import Preparation, Scaling
 from rasterloom.pipeline.datasets.prepare import prepare_data
+from rasterloom.pipeline.datasets.samples import RawBatch
+from rasterloom.pipeline.store.read import ChipStore
 from tests.pipeline.datasets.stores import numbered_chips, toy_chips, write_store
+
+
+def raw_batch(images, masks):
+    frame = np.tile(np.array(images.shape[-2:]), (len(images), 1))
+    return RawBatch(images, np.arange(len(images)), frame, frame, masks=masks)
+
+
+def scaled(mean, std):
+    return Scaling(Normalization(mean, std), ((0.0,) * len(mean), (255.0,) * len(mean)))
+
+
+def prepared(prepare, raw, *, seed=0):
+    return prepare(raw, Lot(seed), np.zeros(len(raw), np.int64), torch.device("cpu"))
 
 
 def joined(batches):
@@ -58,9 +74,9 @@ def test_epochs_differ_and_repeat():
 def test_pixels_are_scaled_as_the_normalization_says(dtype, seed):
     rng = np.random.default_rng(seed)
     pixels = rng.integers(0, 200, (3, 2, 6, 6)).astype(dtype)
-    raw = RawBatch(pixels, rng.integers(0, 3, (3, 6, 6)).astype(np.uint8))
-    prepare = Preparation(normalization=Normalization((10.0, 20.0), (2.0, 4.0)), size=(4, 4), random=False)
-    images, targets = prepare(raw, torch.Generator(), torch.device("cpu"))
+    raw = raw_batch(pixels, rng.integers(0, 3, (3, 6, 6)).astype(np.uint8))
+    prepare = Preparation(scaling=scaled((10.0, 20.0), (2.0, 4.0)), size=(4, 4), random=False)
+    images, targets = prepared(prepare, raw)
     middle = pixels[:, :, 1:5, 1:5].astype(np.float64)
     expected = (middle - np.array([10, 20])[:, None, None]) / np.array([2, 4])[:, None, None]
     np.testing.assert_allclose(images.numpy(), expected, rtol=1e-5, atol=1e-5)
@@ -71,14 +87,14 @@ def test_pixels_are_scaled_as_the_normalization_says(dtype, seed):
 
 
 def test_light_changes_are_made_on_normalised_pixels():
-    raw = RawBatch(np.full((50, 1, 4, 4), 30, np.uint8), np.zeros((50, 4, 4), np.uint8))
+    raw = raw_batch(np.full((50, 1, 4, 4), 30, np.uint8), np.zeros((50, 4, 4), np.uint8))
     prepare = Preparation(
-        normalization=Normalization((10.0,), (10.0,)),
+        scaling=scaled((10.0,), (10.0,)),
         size=None,
         random=True,
         augmentation=Augmentation(brightness=0.0, contrast=0.1, band=0.0),
     )
-    images, _ = prepare(raw, torch.Generator().manual_seed(0), torch.device("cpu"))
+    images, _ = prepared(prepare, raw)
     assert 1.8 <= images.min() < 1.9
     assert 2.1 < images.max() <= 2.2
 
@@ -134,10 +150,8 @@ def test_validation_batches_come_in_order_and_unchanged(tmp_path):
 def test_one_batch_is_one_read_of_the_store(store, monkeypatch):
     data = prepare_data(store, chip_size=8, batch_size=4)
     reads = []
-    images = type(data.train.source).images
-    monkeypatch.setattr(
-        type(data.train.source), "images", lambda self, i: reads.append(len(i)) or images(self, i)
-    )
+    images = ChipStore.images
+    monkeypatch.setattr(ChipStore, "images", lambda self, i: reads.append(len(i)) or images(self, i))
     list(data.train_loader())
     assert reads == [len(b) for b in data.train_loader().batch_sampler]
 
@@ -148,6 +162,71 @@ def test_an_error_in_reading_reaches_the_caller(store, monkeypatch):
     def broken(self, indices):
         raise OSError("the disk is gone")
 
-    monkeypatch.setattr(type(data.train.source), "images", broken)
+    monkeypatch.setattr(ChipStore, "images", broken)
     with pytest.raises(OSError, match="the disk is gone"):
         list(data.train_loader())
+
+
+def test_a_chip_looks_the_same_in_whatever_batch_it_is(store):
+    """Views are decided by seed, epoch and chip."""
+    small, large = (prepare_data(store, chip_size=8, batch_size=size) for size in (2, 5))
+    seen = []
+    for data in (small, large):
+        loader = data.train_loader()
+        order = joined(loader.batch_sampler)
+        images = torch.cat([images for images, _ in loader])
+        seen.append(images[np.argsort(order)])
+    # a batch in which no chip is zoomed keeps whole numbers until it is scaled
+    torch.testing.assert_close(seen[0], seen[1], rtol=0, atol=1e-6)
+
+
+def test_a_chip_that_comes_again_in_an_epoch_looks_different(store):
+    data = prepare_data(store, chip_size=8, batch_size=4)
+    loader = data.train_loader(iterations=7)
+    order = np.array(joined(loader.batch_sampler))
+    images = torch.cat([images for images, _ in loader])
+    for chip in np.unique(order):
+        views = images[np.flatnonzero(order == chip)]
+        assert len(views) >= 2
+        assert not torch.equal(views[0], views[1])
+
+
+@settings(max_examples=30)
+@given(first=st.integers(1, 20), second=st.integers(1, 20), batch_size=st.integers(2, 6))
+def test_unpaired_chips_go_round_until_all_were_seen(first, second, batch_size):
+    order = unpaired_order((first, second), batch_size=batch_size, seed=0, shuffle=True)
+    pairs = joined(order)
+    assert {a for a, _ in pairs} == set(range(first))
+    assert {b for _, b in pairs} == set(range(second))
+    order.set_epoch(1)
+    assert min(first, second) == 1 or len(pairs) < 8 or joined(order) != pairs
+
+
+def test_the_callers_random_numbers_repeat_with_seed_and_epoch_and_disturb_nobody(store):
+    def noisy(images, targets):
+        return images + torch.rand(1), targets
+
+    data = prepare_data(store, chip_size=8, batch_size=4, transforms=(noisy, None))
+    torch.manual_seed(5)
+    first = epoch(data, 1)
+    after = torch.rand(3)
+    torch.manual_seed(6)
+    assert same(first, epoch(data, 1))
+    assert not same(first, epoch(data, 2))
+    torch.manual_seed(5)
+    assert torch.equal(after, torch.rand(3))
+
+
+def test_samples_come_one_by_one_as_they_come_in_batches(store):
+    data = prepare_data(store, chip_size=8, batch_size=4, val_split_pct=0.4)
+    images, targets = next(iter(data.valid_dl))
+    assert len(data.valid_ds) == len(data.valid)
+    for number in range(4):
+        image, target = data.valid_ds[number]
+        assert torch.equal(image, images[number])
+        assert torch.equal(target, targets[number])
+    with pytest.raises(IndexError, match="there are"):
+        data.valid_ds[len(data.valid)]
+    loader = torch.utils.data.DataLoader(data.train_ds, batch_size=3)
+    assert next(iter(loader))[0].shape == (3, 4, 8, 8)
+    assert len(data.train_dl) == len(data.train_loader())

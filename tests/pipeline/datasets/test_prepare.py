@@ -144,10 +144,8 @@ def test_the_callers_transforms_get_normalised_batches(store):
     assert set(seen) == {(torch.float32, torch.int64)}
 
 
-def test_the_callers_collation_gets_single_chips(store):
-    def collate(samples):
-        return np.stack([image for image, _ in samples]), np.stack([mask for _, mask in samples])
-
+def test_the_callers_collation_gets_prepared_samples(store):
+    collate = torch.utils.data.default_collate
     plain, own = (prepare_data(store, chip_size=16, collate_fn=f, batch_size=4) for f in (None, collate))
     for ours, theirs in zip(own.train_loader(), plain.train_loader(), strict=True):
         assert torch.equal(ours[0], theirs[0])
@@ -156,8 +154,13 @@ def test_the_callers_collation_gets_single_chips(store):
 
 def test_pictures_with_an_upside_keep_it(tmp_path):
     chips = toy_chips(4)
-    path = write_store(tmp_path / "image.zarr", *chips, parameters={"reference_system": "IMAGE_SPACE"})
-    assert prepare_data(path).augmentation.turns is Turns.MIRROR
+    for space, turns in (
+        ("IMAGE_SPACE", Turns.MIRROR),
+        ("PIXEL_SPACE", Turns.MIRROR),
+        ("MAP_SPACE", Turns.ALL),
+    ):
+        path = write_store(tmp_path / f"{space}.zarr", *chips, parameters={"reference_system": space})
+        assert prepare_data(path).augmentation.turns is turns
 
 
 def test_several_stores_become_one(tmp_path):
@@ -167,8 +170,9 @@ def test_several_stores_become_one(tmp_path):
     source = prepare_data([first, second]).train.source
     asked = np.array([9, 0, 4, 3, 9])
     assert len(source) == 10
-    assert source.images(asked)[:, 0, 0, 0].tolist() == asked.tolist()
-    assert (source.masks(asked) == masks[asked]).all()
+    read = source.read(asked, {"masks"})
+    assert read.images[:, 0, 0, 0].tolist() == asked.tolist()
+    assert (read.masks == masks[asked]).all()
     assert source.class_pixels == {1: 5 * 64, 5: 5 * 64}
     np.testing.assert_allclose(source.stats.mean, [4.5] * 3)
 
@@ -219,13 +223,24 @@ def test_a_batch_size_is_estimated_from_memory(store, monkeypatch):
         ("transforms", True, "None, False or a pair"),
         ("transforms", (1, None), "cannot be called"),
         ("seed", -1, "0 or more"),
-        ("dataset_type", "KITTI_rectangles", "Classified_Tiles"),
+        ("dataset_type", "PointCloud", "KITTI_rectangles, PASCAL_VOC_rectangles, Classified_Tiles"),
         ("resize_to", 100, "cellSize"),
         ("num_workers", -1, "0 or more"),
         ("extract_bands", [7], r"bands are \['band_1'"),
         ("extract_bands", [0, "band_1"], "once"),
         ("imagery_type", "radar", "RGB"),
-        ("n_masks", 30, "extract_bands, imagery_type, num_workers, stratify"),
+        ("n_masks", 30, "n_masks has no effect on these chips.*extract_bands, imagery_type"),
+        ("n_masks", 0, "1 or more"),
+        ("downsample_factor", 1, "above 1"),
+        ("n_temporal", 3, "time series"),
+        ("min_points", 3, "point clouds"),
+        ("speed", 3, "background_classcode, classes_of_interest"),
+        ("resize_to", "big", "number of pixels, or"),
+        ("remap_classes", [1], "dictionary"),
+        ("remap_classes", {9: 1}, r"remap_classes names \[9\]"),
+        ("classes_of_interest", [], "list of class values"),
+        ("classes_of_interest", [9], r"classes_of_interest names \[9\]"),
+        ("background_classcode", 1, "only with classes_of_interest"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(store, setting, value, remedy):

@@ -14,25 +14,22 @@ class FakeSource:
     def __init__(self, count, *, split=None, chip_classes=None):
         self.count = count
         self.split = np.array(split if split is not None else [""] * count)
-        self.chip_classes = chip_classes or [[1]] * count
-        flat = [value for values in self.chip_classes for value in values]
-        self.class_pixels = {value: flat.count(value) for value in set(flat)}
+        values = sorted({value for chip in chip_classes or [] for value in chip})
+        self.presence = np.array([[value in chip for value in values] for chip in chip_classes or []])
 
     def __len__(self):
         return self.count
-
-    def masks(self, indices):
-        return np.array([np.resize(self.chip_classes[i], (2, 2)) for i in indices])
 
 
 @settings(max_examples=50)
 @given(count=st.integers(2, 60), share=st.floats(0.01, 0.99), seed=st.integers(0, 9), stratify=st.booleans())
 def test_each_chip_is_on_one_side_and_the_shares_are_right(count, share, seed, stratify):
     source = FakeSource(count, chip_classes=[[1 + i % 3] for i in range(count)])
-    train, valid = split_chips(source, share=share, seed=seed, stratify=stratify)
+    presence = source.presence if stratify else None
+    train, valid = split_chips(source, share=share, seed=seed, presence=presence)
     assert sorted([*train, *valid]) == list(range(count))
     assert len(valid) == min(max(1, round(count * share)), count - 1)
-    again = split_chips(source, share=share, seed=seed, stratify=stratify)
+    again = split_chips(source, share=share, seed=seed, presence=presence)
     assert (again[0] == train).all()
     assert (again[1] == valid).all()
 
@@ -56,11 +53,23 @@ def test_marks_without_val_are_parted_by_lot():
     assert len(valid) == 2
 
 
+def test_chips_set_aside_for_a_test_stay_aside():
+    train, valid = split_chips(FakeSource(10, split=["test"] * 4 + [""] * 6), share=0.5, seed=0)
+    assert sorted([*train, *valid]) == [4, 5, 6, 7, 8, 9]
+
+
+def test_only_wanted_chips_take_part():
+    wanted = np.arange(12) % 3 == 0
+    for marks in (None, ["train", "val"] * 6):
+        train, valid = split_chips(FakeSource(12, split=marks), share=0.5, seed=0, wanted=wanted)
+        assert sorted([*train, *valid]) == [0, 3, 6, 9]
+
+
 def test_balanced_sets_hold_the_rare_class_in_proportion():
     classes = [[0, 1] for _ in range(90)] + [[0, 7] for _ in range(10)]
     source = FakeSource(100, chip_classes=classes)
     for seed in range(5):
-        _, valid = split_chips(source, share=0.2, seed=seed, stratify=True)
+        _, valid = split_chips(source, share=0.2, seed=seed, presence=source.presence)
         assert (valid >= 90).sum() == 2
 
 

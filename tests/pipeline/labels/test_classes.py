@@ -1,8 +1,9 @@
 import pandas
 import pytest
+from hypothesis import given, settings, strategies as st
 
 from rasterloom.models.errors import LabelError
-from rasterloom.pipeline.labels.classes import class_table, classes_of_features, default_color
+from rasterloom.pipeline.labels.classes import class_table, class_table_of, classes_of_features, default_color
 
 
 def named(frame, field=None):
@@ -66,3 +67,41 @@ def test_the_first_hundred_colors_differ():
     colors = [default_color(index) for index in range(100)]
     assert len(set(colors)) == 100
     assert all(0 <= channel <= 255 for color in colors for channel in color)
+
+
+def test_negative_values_are_classes_where_they_are_asked_for():
+    frame = pandas.DataFrame({"classvalue": [-3, 4, -3], "name": ["pit", "hill", "pit"]})
+    table = class_table(frame, None, negative=True)
+    assert [(c.value, c.name) for c in table.classes] == [(-3, "pit"), (4, "hill")]
+    assert table.values_of(frame).tolist() == [-3, 4, -3]
+    with pytest.raises(LabelError, match="from -2147483648 to 2147483647"):
+        class_table(pandas.DataFrame({"classvalue": [2**31]}), None, negative=True)
+
+
+def test_more_than_255_classes_are_kept():
+    table = class_table(pandas.DataFrame({"kind": [f"Straße {n:04d}" for n in range(700)]}), "kind")
+    assert (table.classes[-1].value, table.classes[-1].name) == (700, "Straße 0699")
+
+
+def test_a_field_that_differs_for_every_feature_is_no_class_field():
+    with pytest.raises(LabelError, match="more than 65535 different values"):
+        class_table(pandas.DataFrame({"id": [f"b{n}" for n in range(70_000)]}), "id")
+
+
+FRAMES = st.fixed_dictionaries(
+    {
+        "classvalue": st.sampled_from([[1, 2, 3], ["a", "b", "10"], [1.0, 2.0, 2.0], ["7", "8", "9"]]),
+        "name": st.sampled_from([["x", "y", "z"], ["x", "x", "z"], ["x", None, "z"]]),
+        "rows": st.lists(st.integers(0, 2), min_size=1, max_size=12),
+    }
+)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(given_frame=FRAMES, step=st.integers(1, 4))
+def test_classes_do_not_depend_on_the_blocks_that_attributes_come_in(given_frame, step):
+    rows = given_frame["rows"]
+    columns = {key: [given_frame[key][row] for row in rows] for key in ("classvalue", "name")}
+    frame = pandas.DataFrame(columns)
+    blocks = [frame.iloc[start : start + step] for start in range(0, len(frame), step)]
+    assert class_table_of(blocks, "classvalue") == class_table(frame, "classvalue")

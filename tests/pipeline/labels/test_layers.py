@@ -8,8 +8,9 @@ import shapely
 from shapely.geometry import box
 
 from rasterloom.models.errors import CrsError, LabelError
+from rasterloom.pipeline.labels.blocks import feature_blocks
 from rasterloom.pipeline.labels.features import read_features
-from rasterloom.pipeline.labels.layers import layer_crs, layer_features
+from rasterloom.pipeline.labels.layers import layer_crs, near_grid
 from rasterloom.pipeline.rasters.grid import Grid
 from tests.support.labels import square_labels
 
@@ -51,8 +52,14 @@ def test_every_kind_of_file_gives_what_the_frame_gives(tmp_path, name, crs):
 
 @pytest.mark.parametrize("name", ["a.gpkg", "covered.parquet"])
 def test_only_features_near_the_raster_are_read(tmp_path, name):
-    path = save(layer().to_crs("EPSG:4326"), tmp_path / name)
-    assert len(layer_features(path, grid=GRID, crs=layer_crs(path), field=None)) == 30
+    frame = layer().to_crs("EPSG:4326")
+    path = tmp_path / name
+    if path.suffix == ".parquet":
+        frame.to_parquet(path, write_covering_bbox=True, row_group_size=10)
+    else:
+        frame.to_file(path)
+    blocks = feature_blocks(path, near=near_grid(GRID, layer_crs(path)))
+    assert sorted(position for block in blocks for position in block[0]) == list(range(30))
 
 
 def test_the_absent_field_of_a_file_lists_its_fields(tmp_path):

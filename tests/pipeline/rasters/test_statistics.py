@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from rasterloom.pipeline.rasters.statistics import BandStats
+from rasterloom.pipeline.rasters.statistics import BandStats, value_counts
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -79,3 +79,12 @@ def test_statistics_of_nothing_survive_strict_json_and_merge_as_nothing():
     assert BandStats.from_json(json.loads(json.dumps(nothing.to_json(), allow_nan=False))) == nothing
     something = BandStats.of(np.ones((2, 4)), np.ones(4, bool))
     assert nothing.merge(something) == something.merge(nothing) == something
+
+
+@given(seeds, st.integers(0, 9), st.integers(0, 9), st.integers(1, 256), st.sampled_from(["uint8", "uint16"]))
+def test_numbers_are_counted_one_by_one_or_in_pairs_alike(seed, height, width, below, dtype):
+    values = np.random.default_rng(seed).integers(0, below, (height, width)).astype(dtype)
+    counts = value_counts(values)
+    assert counts.sum() == values.size
+    assert all(counts[value] == np.count_nonzero(values == value) for value in range(len(counts)))
+    assert len(counts) > values.max(initial=0) or not values.size

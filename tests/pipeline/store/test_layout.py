@@ -6,12 +6,19 @@ import pytest
 
 from rasterloom.models.errors import StoreError
 from rasterloom.pipeline.rasters.statistics import BandStats
+from rasterloom.pipeline.store.kinds import KINDS
 from rasterloom.pipeline.store.layout import SHARD_BYTES, StoreSpec, stats_from_json, stats_to_json
 from tests.support.stores import make_spec
 
 
 def test_a_spec_survives_json():
     spec = replace(make_spec(7), nodata=-9999.0)
+    assert StoreSpec.from_json(json.loads(json.dumps(spec.to_json(), allow_nan=False))) == spec
+
+
+@pytest.mark.parametrize("metadata_format", KINDS)
+def test_a_spec_of_every_format_survives_json(metadata_format):
+    spec = replace(make_spec(7, metadata_format=metadata_format, bands2=1), source_crs=("EPSG:4326",))
     assert StoreSpec.from_json(json.loads(json.dumps(spec.to_json(), allow_nan=False))) == spec
 
 

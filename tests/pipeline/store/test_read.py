@@ -1,17 +1,24 @@
 import json
 import multiprocessing
 import pickle
+import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings, strategies as st
 
 from rasterloom.models.errors import StoreError
 from rasterloom.pipeline.rasters.statistics import BandStats
+from rasterloom.pipeline.store import read
+from rasterloom.pipeline.store.chips import ChipBlock, LabelStats
+from rasterloom.pipeline.store.kinds import KINDS
 from rasterloom.pipeline.store.read import ChipStore, is_chip_store
+from rasterloom.pipeline.store.tally import label_stats
 from rasterloom.pipeline.store.write import ChipWriter
-from tests.support.stores import make_block, make_spec, write_store
+from tests.support.stores import assert_same, band_stats, make_block, make_spec, write_store
 
 
 @pytest.fixture
@@ -118,11 +125,106 @@ def test_a_store_that_was_never_completed_is_refused(store):
         len(ChipStore(store[0].path))
 
 
+def written(path, metadata_format, **more):
+    spec = make_spec(23, metadata_format=metadata_format, **more)
+    return ChipStore(path), ChipBlock.joined(write_store(path, spec, shard=10))
+
+
+@pytest.mark.parametrize("pair", [False, True])
+@pytest.mark.parametrize("metadata_format", KINDS)
+def test_chips_of_every_format_come_back_whole(tmp_path, metadata_format, pair):
+    chips, whole = written(tmp_path / "a.zarr", metadata_format, bands2=2 * pair)
+    assert_same(chips.block(range(23)), whole)
+    assert chips.spec == make_spec(23, metadata_format=metadata_format, bands2=2 * pair)
+    assert chips.label_stats == label_stats(whole, chips.spec)
+    assert chips.stats2 == (band_stats(whole.images2) if pair else None)
+    assert (chips.numbers == whole.numbers).all()
+
+
+@pytest.fixture(scope="module", params=["Panoptic_Segmentation", "KITTI_rectangles", "MultiLabeled_Tiles"])
+def whole_store(request, tmp_path_factory):
+    return written(tmp_path_factory.mktemp("stores") / "a.zarr", request.param)
+
+
+@settings(max_examples=25, deadline=None)
+@given(order=st.lists(st.integers(-23, 22), max_size=12), small=st.booleans(), straight=st.booleans())
+def test_everything_comes_in_the_order_asked_for(whole_store, order, small, straight):
+    chips, whole = ChipStore(whole_store[0].path), whole_store[1]
+    with pytest.MonkeyPatch.context() as patch:
+        if not small:  # rows are read one by one, as in a store of millions of objects
+            patch.setattr(read, "SMALL", 0)
+        if not straight:
+            patch.setattr("rasterloom.pipeline.store.shards.ShardedArray.open", lambda path: None)
+        assert_same(chips.block(order), whole.of(order))
+
+
+def test_objects_are_read_without_zarr_once_they_are_many(tmp_path, monkeypatch):
+    chips, whole = written(tmp_path / "a.zarr", "RCNN_Masks")
+    monkeypatch.setattr(read, "SMALL", 0)
+    chips.objects([0])
+    monkeypatch.setattr(ChipStore, "_group", None)
+    assert_same(chips.objects([22, 4, 4]), whole.objects.of([22, 4, 4]))
+
+
+def test_chips_without_any_object_come_back(tmp_path):
+    spec = make_spec(5, metadata_format="COCO")
+    block = make_block(spec, 2, 3).of([0] * 5)
+    writer = ChipWriter.create(tmp_path / "a.zarr", spec)
+    writer.write(0, block)
+    writer.finish(band_stats(block.images), label_stats(block, spec))
+    objects = ChipStore(tmp_path / "a.zarr").objects(range(5))
+    assert objects.counts.tolist() == [0] * 5
+    assert objects.runs.shape == (0, 2)
+    assert objects.boxes.shape == (0, 4)
+
+
+def test_chips_keep_their_own_size(tmp_path):
+    spec = make_spec(4, metadata_format="Imagenet")
+    sizes = np.array([[16, 24], [3, 24], [16, 1], [7, 9]])
+    block = replace(make_block(spec, 0, 4), sizes=sizes)
+    writer = ChipWriter.create(tmp_path / "a.zarr", spec)
+    writer.write(0, block)
+    writer.finish(band_stats(block.images), label_stats(block, spec))
+    chips = ChipStore(tmp_path / "a.zarr")
+    assert (chips.block([3, 1]).sizes == sizes[[3, 1]]).all()
+    assert chips.block([0]).sizes is None
+
+
+@pytest.mark.parametrize(
+    ("metadata_format", "part", "what"),
+    [
+        ("KITTI_rectangles", "masks", "masks"),
+        ("Classified_Tiles", "objects", "objects"),
+        ("Classified_Tiles", "images2", "second images"),
+        ("Export_Tiles", "labels", "labels"),
+    ],
+)
+def test_a_part_that_the_chips_do_not_have_is_refused(tmp_path, metadata_format, part, what):
+    chips, _ = written(tmp_path / "a.zarr", metadata_format)
+    with pytest.raises(StoreError, match=f"holds {metadata_format} chips, which have no {what}"):
+        getattr(chips, part)([0])
+
+
+def test_a_store_that_was_written_before_there_were_other_formats_still_opens(tmp_path):
+    chips, whole = written(tmp_path / "a.zarr", "Classified_Tiles")
+    for name in ("number", "size"):
+        shutil.rmtree(tmp_path / "a.zarr" / name)
+    newer = ("metadata_format", "bands2", "dtype2", "instance_classes", "source_crs", "label_statistics")
+    change_attributes(chips, lambda attributes: [attributes.pop(name) for name in newer])
+    change_attributes(chips, lambda attributes: attributes["parameters"].update(start_index=7))
+    old = ChipStore(chips.path)
+    numbered = replace(whole, numbers=np.arange(7, 30))
+    assert_same(old.block(range(23)), numbered)
+    assert old.spec == replace(make_spec(23), parameters={"start_index": 7})
+    assert (old.numbers == numbered.numbers).all()
+    assert old.label_stats == label_stats(whole, old.spec)
+
+
 def test_a_random_batch_costs_a_loader_little(tmp_path):
     spec = make_spec(256, tile=(256, 256))
     writer = ChipWriter.create(tmp_path / "a.zarr", spec)
     writer.write(0, make_block(spec, 0, 256))
-    writer.finish(BandStats.empty(3), {})
+    writer.finish(BandStats.empty(3), LabelStats())
     chips = ChipStore(tmp_path / "a.zarr")
     chips.images([0])
     generator = np.random.default_rng(0)
