@@ -48,6 +48,13 @@ JOURNEYS = (
         says="equal to the last byte",
         makes=("own_network/classes.tif", "own_network/probabilities.tif", "own_network/by_workers.tif"),
     ),
+    Journey(
+        "03_training_data",
+        {"size": 1024},
+        pictures=3,
+        says="esri_model_definition.emd",
+        makes=("training_data/pixels.zarr/zarr.json", "training_data/voc/map.txt"),
+    ),
 )
 every_journey = pytest.mark.parametrize("journey", JOURNEYS, ids=lambda journey: journey.name)
 
