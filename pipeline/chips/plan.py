@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,7 @@ from rasterloom.pipeline.chips.sources import ChipSource
 from rasterloom.pipeline.chips.splits import Split, on_lattice, split_chips
 from rasterloom.pipeline.labels.classes import default_color
 from rasterloom.pipeline.labels.prepared import iter_prepared
+from rasterloom.pipeline.store.layout import SPLITS
 
 _BLOCK = 65_536
 """Chips that are looked at at once."""
@@ -220,7 +222,20 @@ def _split(
     chips = chips.copy()
     chips["split"] = split_chips(places, split)
     kept = chips["split"] > 0
+    if kept.any():
+        _warn_of_empty_parts(np.bincount(chips["split"], minlength=len(SPLITS)), split)
     return chips[kept], int((~kept).sum())
+
+
+def _warn_of_empty_parts(counts: np.ndarray, split: Split) -> None:
+    wanted = zip(SPLITS[1:], split.shares, counts[1:].tolist(), strict=True)
+    empty = [name for name, share, count in wanted if share > 0 and count == 0]
+    if empty:
+        warnings.warn(
+            f"the split gives no chip to {' and '.join(empty)}: there are too few blocks of {split.block} "
+            "pixels. Use a smaller split_block_size.",
+            stacklevel=2,
+        )
 
 
 def _classes(sources: Sequence[ChipSource], values: np.ndarray) -> tuple[ClassInfo, ...]:

@@ -20,6 +20,7 @@ from rasterloom.pipeline.cli.export_options import (
     Instances,
     LabelsArgument,
     Mask,
+    MetadataFormat,
     MetadataFormatOption,
     MinOverlap,
     RasterArgument,
@@ -138,7 +139,9 @@ def export_training_data(
         return
     typer.echo(result)
     if not quiet:
-        typer.echo(f"next: rasterloom train {result} -o model.dlpk", err=True)
+        pixels = labels is not None and metadata_format in (None, MetadataFormat.CLASSIFIED_TILES)
+        step = f"train {result} -o model.dlpk" if pixels and additional_raster is None else f"info {result}"
+        typer.echo(f"next: rasterloom {step}", err=True)
 
 
 def _text(path: Path | None) -> str | None:

@@ -1,6 +1,7 @@
-"""``rasterloom info``: what a raster, a chip store or a model package holds."""
+"""``rasterloom info``: what a raster, training chips or a model package hold."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,8 +17,8 @@ def info(
         str,
         typer.Argument(
             metavar="PATH",
-            help="A raster, as classify-pixels takes it (file, folder, address, STAC items, Zarr), a chip "
-            "store or a model package.",
+            help="A raster, as classify-pixels takes it (file, folder, address, STAC items, Zarr), "
+            "training chips (a chip store, or a folder in any format), or a model package.",
         ),
     ],
     assets: Assets = None,
@@ -38,8 +39,8 @@ def info(
 def _describe(path: str, reading: dict[str, Any]) -> tuple[str, Rows]:
     if path.endswith((".dlpk", ".emd")):
         return "model package", _package(path)
-    if _is_chip_store(Path(path) / "zarr.json"):
-        return "chip store", _store(path)
+    if _is_chip_store(Path(path) / "zarr.json") or _is_folder_of_chips(Path(path)):
+        return "training chips", _chips(path)
     return "raster", _raster(path, reading)
 
 
@@ -49,6 +50,14 @@ def _is_chip_store(description: Path) -> bool:
         return "rasterloom-chips" in json.loads(description.read_text())["attributes"].values()
     except (OSError, ValueError, LookupError):
         return False
+
+
+def _is_folder_of_chips(folder: Path) -> bool:
+    if not folder.is_dir():
+        return False
+    from rasterloom.pipeline.formats.opening import holds_chips
+
+    return holds_chips(folder)
 
 
 def _package(path: str) -> Rows:
@@ -69,27 +78,51 @@ def _package(path: str) -> Rows:
     ]
 
 
-def _store(path: str) -> Rows:
-    from rasterloom.pipeline.store.read import ChipStore
+def _chips(path: str) -> Rows:
+    from rasterloom.pipeline.formats.opening import is_pair, open_chip_reader, open_pair
 
-    store = ChipStore(path)
-    spec = store.spec
-    names = {c.value: c.name for c in spec.classes}
-    labelled = sum(store.class_pixels.values()) or 1
-    shares = ", ".join(
-        f"{names.get(value, 'no class')} {count / labelled:.1%}"
-        for value, count in sorted(store.class_pixels.items())
-    )
-    return [
-        ("chips", f"{len(store):,}"),
+    if not is_pair(path):
+        return _chip_rows(open_chip_reader(path))
+    first, second = (_chip_rows(chips) for chips in open_pair(path))
+    return [("A", ""), *first, ("B", ""), *second]
+
+
+def _chip_rows(chips: Any) -> Rows:
+    spec, stats = chips.spec, chips.stats
+    known = {c.value: c.name for c in (*spec.instance_classes, *spec.classes)}
+    rows = [
+        ("format", spec.metadata_format),
+        ("chips", f"{len(chips):,}"),
+        ("parts", _counted(chips.split)),
         ("chip size", " x ".join(str(side) for side in spec.tile)),
         ("bands", ", ".join(spec.bands)),
+        ("second image", ", ".join(spec.bands2)),
         ("pixel type", spec.dtype),
         ("classes", ", ".join(f"{c.value} {c.name}" for c in spec.classes)),
-        ("pixels", shares),
-        ("mean", ", ".join(f"{value:.2f}" for value in store.stats.mean)),
-        ("deviation", ", ".join(f"{value:.2f}" for value in store.stats.std)),
+        ("pixels", _shares(chips.class_pixels, known)),
+        ("objects", _numbers({v: area.count for v, area in chips.label_stats.areas.items()}, known)),
+        ("chips with", _numbers(chips.label_stats.images, known)),
+        ("mean", ", ".join(f"{value:.2f}" for value in stats.mean)),
+        ("deviation", ", ".join(f"{value:.2f}" for value in stats.std)),
     ]
+    return [(name, told) for name, told in rows if told]
+
+
+def _counted(parts: Any) -> str:
+    """How many chips are for what; empty where that is left open."""
+    named = [(name, int((parts == name).sum())) for name in ("train", "val", "test")]
+    return ", ".join(f"{name}: {count:,}" for name, count in named if count)
+
+
+def _shares(pixels: Mapping[int, int], known: Mapping[int, str]) -> str:
+    total = sum(pixels.values()) or 1
+    return ", ".join(
+        f"{known.get(v, 'no class')}: {count / total:.1%}" for v, count in sorted(pixels.items())
+    )
+
+
+def _numbers(counts: Mapping[int, int], known: Mapping[int, str]) -> str:
+    return ", ".join(f"{known.get(v, str(v))}: {count:,}" for v, count in sorted(counts.items()) if v)
 
 
 def _raster(path: str, reading: dict[str, Any]) -> Rows:

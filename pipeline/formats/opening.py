@@ -50,7 +50,22 @@ def open_chip_reader(path: str | Path, dataset_type: str | None = None) -> ChipR
         return FolderChips(root, dataset_type if dataset_type in FORMATS else None)
     if dataset_type in FORMATS:
         return FolderChips(root, dataset_type)
-    return FolderChips(root, _recognised(root))
+    recognised = _recognised(root)
+    if recognised is None:
+        raise StoreError(
+            f"{root} holds no chips that are recognised: it is no chip store, has not {', '.join(EXPORTED)}, "
+            f"no annotations/instances*.json and no data.yaml. Say dataset_type, one of {', '.join(FORMATS)}."
+        )
+    return FolderChips(root, recognised)
+
+
+def holds_chips(path: str | Path) -> bool:
+    """Whether a folder says by its files that it holds chips; opening it may still fail."""
+    root = Path(path)
+    # other folders hold JSON too, such as that of STAC items
+    return root.is_dir() and (
+        _is_chips(root) or is_pair(root) or _recognised(root) == "YOLO" or (root / "annotations").is_dir()
+    )
 
 
 def open_pair(path: str | Path) -> tuple[ChipReader, ChipReader]:
@@ -81,13 +96,8 @@ def _is_chips(root: Path) -> bool:
     return (root / DESCRIPTION).exists() or is_exported(root) or is_chip_store(root)
 
 
-def _recognised(root: Path) -> str:
+def _recognised(root: Path) -> str | None:
     """COCO and YOLO by their files."""
     if any((root / name).exists() for name in ("data.yaml", "data.yml", "dataset.yaml")):
         return "YOLO"
-    if root.is_dir() and annotation_files(root):
-        return "COCO"
-    raise StoreError(
-        f"{root} holds no chips that are recognised: it is no chip store, has not {', '.join(EXPORTED)}, no "
-        f"annotations/instances*.json and no data.yaml. Say dataset_type, one of {', '.join(FORMATS)}."
-    )
+    return "COCO" if root.is_dir() and annotation_files(root) else None

@@ -184,6 +184,13 @@ def test_parts_of_a_split_never_touch():
 
 def test_a_split_in_which_nothing_fits_says_what_would():
     with pytest.raises(LabelError, match="larger split_block_size"):
+        plan_of(
+            source_of(extent=Window(4, 4, 30, 45)), (30, 30), (30, 15), split=Split((0.5, 0.5, 0.0), 32, 1)
+        )
+
+
+def test_a_part_without_chips_is_told_of():
+    with pytest.warns(UserWarning, match="no chip to val: .*smaller split_block_size"):
         plan_of(source_of(extent=Window(4, 4, 30, 30)), (30, 30), split=Split((0.5, 0.5, 0.0), 32, 1))
 
 

@@ -7,7 +7,9 @@ import pytest
 import rioxarray  # noqa: F401  gives arrays their .rio
 import xarray
 
+from rasterloom.pipeline import convert, export_training_data
 from rasterloom.pipeline.cli.main import run
+from tests.support.labels import square_labels
 from tests.support.rasters import write_raster
 from tests.support.web import serve_folder
 
@@ -33,3 +35,31 @@ def test_an_address_is_looked_into_like_a_file(tmp_path: Path, capsys: pytest.Ca
     with serve_folder(tmp_path) as web:
         assert run(["info", f"{web.url}/scene.tif"]) == 0
     assert "60 x 40 pixels" in capsys.readouterr().out
+
+
+def test_chips_are_told_of_whatever_they_are_kept_in(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene = write_raster(tmp_path / "scene.tif", height=96, width=96)
+    labels = square_labels(height=96, width=96, count=30)
+    chips = {"tile_size": 32, "metadata_format": "RCNN_Masks", "progress": False}
+    store = export_training_data(scene, labels, output_location=tmp_path / "chips.zarr", **chips)
+    convert(store, tmp_path / "coco", metadata_format="COCO", chip_format="TIFF", progress=False)
+    export_training_data(
+        scene,
+        None,
+        metadata_format="CycleGAN",
+        tile_size=32,
+        additional_input_raster=scene,
+        output_location=tmp_path / "pair",
+        progress=False,
+    )
+    told = []
+    for name in ("chips.zarr", "coco", "pair"):
+        assert run(["info", str(tmp_path / name)]) == 0
+        told.append(capsys.readouterr().out)
+    assert all(text.startswith("training chips") for text in told)
+    assert "RCNN_Masks" in told[0]
+    objects = [next(line for line in text.splitlines() if "objects" in line) for text in told[:2]]
+    assert objects[0].split() == objects[1].split()
+    assert told[2].count("CycleGAN") == 2
