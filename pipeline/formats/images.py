@@ -31,6 +31,8 @@ class FileType:
     world: str
     """Suffix of the world file; empty where there is none."""
     options: Mapping[str, Any]
+    more: tuple[str, ...] = ()
+    """Suffixes of further files of the same image."""
 
 
 FILE_TYPES: Mapping[str, FileType] = {
@@ -38,7 +40,9 @@ FILE_TYPES: Mapping[str, FileType] = {
     "PNG": FileType("PNG", ".png", ".pgw", {}),
     # 95 of 100: the most that the driver's documentation still calls useful
     "JPEG": FileType("JPEG", ".jpg", ".jgw", {"quality": 95}),
-    "MRF": FileType("MRF", ".mrf", "", {"compress": "DEFLATE", "blocksize": 512}),
+    "MRF": FileType(
+        "MRF", ".mrf", "", {"compress": "DEFLATE", "blocksize": 512}, (".idx", ".pzp", ".mrf.aux.xml")
+    ),
 }
 """By the chip format. JPEG changes pixels, the others keep them."""
 
@@ -110,7 +114,7 @@ def write_image(
     nodata: float | None = None,
     **options: Any,
 ) -> None:
-    """Write an image (C, H, W) and its world file. Written again, the bytes are the same.
+    """Write an image (C, H, W) and its world file. Written again, also over damage, the bytes are the same.
 
     Raises
     ------
@@ -125,6 +129,9 @@ def write_image(
         place = {"transform": Affine(*coefficients), "crs": _crs(crs), "nodata": nodata}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # a killed run leaves half a file, which GDAL would open first, or write on at its end
+        for suffix in (path.suffix, *kind.more):
+            path.with_suffix(suffix).unlink(missing_ok=True)
         with reading(), _quietly(lambda: _create(path, pixels, kind, {**place, **options})) as target:
             target.write(pixels)
         if kind.world:

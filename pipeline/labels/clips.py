@@ -109,8 +109,11 @@ def _pairs(labels: Labels, grid: Grid, windows: Sequence[Window]) -> tuple[np.nd
     """Chips and the features whose bounding box meets theirs, by chip and then in file order."""
     if not len(windows) or not len(labels):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    sides = np.array([grid.window_bounds(window) for window in windows])
-    chip, feature = labels.tree.query(shapely.box(*sides.T))
+    a, b, c, d, e, f = grid.transform
+    sides = np.array([(w.col, w.col_stop, w.row, w.row_stop) for w in windows], np.float64)
+    cols, rows = sides[:, [0, 0, 1, 1]], sides[:, [2, 3, 2, 3]]  # (chip, corner)
+    xs, ys = a * cols + b * rows + c, d * cols + e * rows + f
+    chip, feature = labels.tree.query(shapely.box(xs.min(1), ys.min(1), xs.max(1), ys.max(1)))
     order = np.lexsort((feature, chip))
     return chip[order].astype(np.int64), feature[order].astype(np.int64)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -77,7 +78,9 @@ def _write(store: ChipStore, path: Path) -> float:
         started = time.process_time()
         writer.write(start, block)
         spent += time.process_time() - started
-    return spent
+    started = time.process_time()
+    writer.finish(store.stats, store.label_stats)
+    return spent + time.process_time() - started
 
 
 @pytest.mark.timeout(900)
@@ -126,22 +129,29 @@ def test_labels_and_statistics_cost_little_beside_pixels(
 
 
 @pytest.mark.timeout(1800)
-def test_memory_is_flat_from_few_polygons_to_many(
+def test_memory_is_flat_from_few_polygons_to_many_and_from_small_rasters_to_large(
     tmp_path: Path, timing: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    side = 8192 if timing else 1024
-    scene = write_scene(tmp_path / "scene.tif", side)
-    grown = {}
-    for count in (10_000, 100_000, 1_000_000) if timing else (1000, 4000):
-        labels = tmp_path / f"{count}.parquet"
-        square_labels(height=side, width=side, count=count, side=(2.0, 6.0)).to_parquet(labels)
-        words = [sys.executable, "-c", _MEMORY, str(scene), str(labels), str(tmp_path / f"{count}.zarr")]
-        ended = subprocess.run(
-            words, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
-        )
-        before, most = json.loads(ended.stdout)
-        grown[count] = (most - before) / 1e6
+    many = [(8192, 10_000), (8192, 100_000), (8192, 1_000_000)]
+    sizes = [(4096, 10_000), (16_384, 160_000), (32_768, 640_000)]
+    grown = {
+        (side, count): _grown(tmp_path, side, count)
+        for side, count in (many + sizes if timing else [(1024, 1000), (1024, 4000), (2048, 4000)])
+    }
     with capsys.disabled():
-        listed = ", ".join(f"{count:,} polygons {most:.0f} MB" for count, most in grown.items())
-        print(f"\nmemory of an export of {side} px above the loaded process: {listed}")
+        print("\nmemory of an export of 256 px chips above the loaded process:")
+        for (side, count), most in grown.items():
+            print(f"  {side:6} px, {count:9,} polygons {most:5.0f} MB")
     assert max(grown.values()) < 900
+
+
+def _grown(folder: Path, side: int, count: int) -> float:
+    """Memory in MB that an export took at most."""
+    scene = write_scene(folder / "scene.tif", side)
+    labels = folder / "labels.parquet"
+    square_labels(height=side, width=side, count=count, side=(2.0, 6.0)).to_parquet(labels)
+    words = [sys.executable, "-c", _MEMORY, str(scene), str(labels), str(folder / "chips.zarr")]
+    ended = subprocess.run(words, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    shutil.rmtree(folder / "chips.zarr")
+    before, most = json.loads(ended.stdout)
+    return float(most - before) / 1e6

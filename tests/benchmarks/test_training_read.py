@@ -42,7 +42,7 @@ def test_prepared_batches_come_faster_than_a_network_takes_them(
 def test_an_epoch_from_the_store_is_as_fast_as_one_on_random_tensors(
     tmp_path: Path, timing: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    chips, side, steps = (64, 256, 3) if timing else (16, 64, 2)
+    chips, side, steps = (64, 256, 8) if timing else (16, 64, 2)
     path = write_store(tmp_path / "chips.zarr", *toy_chips(chips, bands=3, side=side))
     data = prepare_data(path, batch_size=8, chip_size=side * 7 // 8, working_dir=tmp_path)
     model = UnetClassifier(data, backbone="resnet18", pretrained=False)
@@ -52,7 +52,7 @@ def test_an_epoch_from_the_store_is_as_fast_as_one_on_random_tensors(
     _train(model, [batch])  # the first step also sets things up
     ratios = []
     # in turns, so that a busy moment of the machine meets both
-    for _ in range(3 if timing else 1):
+    for _ in range(5 if timing else 1):
         random = _train(model, [batch] * steps)
         loader = iter(data.train_loader(iterations=steps + 1))
         next(loader)  # opens the store; from here on, batches are read ahead

@@ -27,3 +27,13 @@ def test_a_tally_of_nothing_is_empty(dtype):
     tally = BandTally(2, dtype)
     tally.add(np.zeros((1, 2, 4, 4), dtype), np.zeros((1, 4, 4), bool))
     assert tally.stats() == BandStats.empty(2)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16"])
+def test_sums_of_the_largest_numbers_are_exact(dtype):
+    most = np.iinfo(dtype)
+    side = 300  # more pixels than are summed at once
+    for value in (int(most.min), int(most.max)):
+        tally = BandTally(1, dtype)
+        tally.add(np.full((2, 1, side, side), value, dtype), np.ones((2, side, side), bool))
+        assert tally.stats() == BandStats(2 * side**2, (value,), (value,), (value,), (0.0,))
