@@ -121,6 +121,22 @@ class ImageryModel(ABC):
         """The number that training makes small."""
 
     @abstractmethod
+    def training_loss(self, batch: Any) -> Tensor:
+        """The number that training makes small, of one batch as the data gives it.
+
+        The network is in training mode. What a model does with a batch besides, such as mixing chips or a
+        loss on a side output, it does here.
+        """
+
+    @abstractmethod
+    def judged(self, batch: Any) -> tuple[Tensor, Any]:
+        """Validation loss of one batch, and what the model makes of it as the task's figures need it.
+
+        For pixels that is the position of the likeliest output, (N, H, W) int64. The network does not train
+        and gradients are off.
+        """
+
+    @abstractmethod
     def probabilities(self, logits: Tensor) -> Tensor:
         """The network's outputs as probabilities, in the same shape."""
 

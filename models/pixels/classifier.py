@@ -12,6 +12,9 @@ from rasterloom.models.imagery import ImageryModel
 from rasterloom.models.losses.pixels import PixelLoss, PixelLossSettings, balanced_weights
 from rasterloom.models.services import service
 
+_MIXUP_ALPHA = 0.4
+"""Of the beta distribution: most pairs are mixed little (fast.ai's value)."""
+
 if TYPE_CHECKING:
     from pandas import DataFrame
 
@@ -58,6 +61,22 @@ class PixelClassifier(ImageryModel):
         if self._loss is None:
             self._loss = self._build_loss()
         return self._loss.to(logits.device)(logits, target)
+
+    def training_loss(self, batch: Any) -> Tensor:
+        """The loss of images (N, C, H, W) and targets (N, H, W); with mixup, of blends of two chips."""
+        images, targets = batch
+        if not self.mixup:
+            return self._loss_of(images, targets)
+        share = float(torch.distributions.Beta(_MIXUP_ALPHA, _MIXUP_ALPHA).sample())
+        other = torch.randperm(len(images)).to(images.device)
+        blended = images.lerp(images[other], 1 - share)
+        return self._loss_of(blended, targets, (targets[other], 1 - share))
+
+    def judged(self, batch: Any) -> tuple[Tensor, Tensor]:
+        """The loss without mixing, and the position of the likeliest output of each pixel, (N, H, W)."""
+        images, targets = batch
+        logits = self.network(images).float()
+        return self.loss(logits, targets), self.probabilities(logits).argmax(dim=1)
 
     def scores(self, logits: Tensor) -> Tensor:
         """The logits, (N, K, H, W), with the lowest of all numbers for ignored classes."""
@@ -146,6 +165,16 @@ class PixelClassifier(ImageryModel):
     @property
     def _ignored_positions(self) -> list[int]:
         return [p for p, value in enumerate(self.spec.output_values) if value in self.ignored_values]
+
+    def _loss_of(self, images: Tensor, targets: Tensor, second: tuple[Tensor, float] | None = None) -> Tensor:
+        """The loss in training; ``second`` are targets of what the images are blended with, and its share."""
+        # half precision ends at the logits: the losses sum over many pixels
+        logits = self.network(images).float()
+        loss = self.loss(logits, targets)
+        if second is None:
+            return loss
+        others, share = second
+        return (1 - share) * loss + share * self.loss(logits, others)
 
     def _build_loss(self) -> PixelLoss:
         settings, values = self.loss_settings, self.spec.output_values

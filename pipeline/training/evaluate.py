@@ -10,6 +10,7 @@ from torch import nn
 from rasterloom.models.imagery import ImageryModel
 from rasterloom.pipeline.datasets.data import ImageryData
 from rasterloom.pipeline.metrics.pixels import Confusion
+from rasterloom.pipeline.training.learning import count_batch
 
 
 def evaluate(model: ImageryModel, data: ImageryData, show_progress: bool = True) -> Confusion:
@@ -36,12 +37,6 @@ def evaluate(model: ImageryModel, data: ImageryData, show_progress: bool = True)
 def predicted(model: ImageryModel, images: torch.Tensor) -> torch.Tensor:
     """Position of the likeliest class of each pixel, (N, H, W) int64."""
     return model.probabilities(model.network(images)).argmax(dim=1)
-
-
-def count_batch(positions: torch.Tensor, targets: torch.Tensor, classes: int) -> torch.Tensor:
-    """Pixels of each true class by the class they were given, (K, K) int64 on the tensors' device."""
-    pairs = targets.flatten() * classes + positions.flatten()
-    return torch.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 
 def fastest_device() -> torch.device:

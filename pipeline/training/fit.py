@@ -30,10 +30,11 @@ from rasterloom.pipeline.training.checkpoints import (
     restore_weights,
 )
 from rasterloom.pipeline.training.evaluate import fastest_device, placed
+from rasterloom.pipeline.training.learning import judge_for
 from rasterloom.pipeline.training.logs import quiet_lightning, tensorboard_logger
 from rasterloom.pipeline.training.module import Plan, TrainingModule
 from rasterloom.pipeline.training.rates import find_rate
-from rasterloom.pipeline.training.settings import METRICS, FitSettings, spread_rates
+from rasterloom.pipeline.training.settings import FitSettings, spread_rates
 from rasterloom.pipeline.training.table import Progression, training_table
 
 _PATIENCE = 5
@@ -114,6 +115,7 @@ def fit(
         tensorboard=tensorboard,
         monitor=monitor,
         seed=data.seed,
+        columns=judge_for(model).columns,
         extras=kwargs,
     )
     return _run(model, data, settings)
@@ -138,7 +140,7 @@ def _run(model: ImageryModel, data: ImageryData, settings: FitSettings) -> Histo
     device = fastest_device()
     loader = data.train_loader(device=device, seed=settings.seed, iterations=settings.iters_per_epoch)
     plan = _plan(model, data, settings, batches=len(loader), notes=notes)
-    table = training_table(METRICS, epochs=settings.epochs, show=settings.show_progress)
+    table = training_table(judge_for(model).columns, epochs=settings.epochs, show=settings.show_progress)
     module = TrainingModule(model, plan, on_row=_adding(table), monitor=settings.monitor)
     with quiet_lightning(), _weights_kept(model.network, folder, settings), _random_state_kept(device):
         try:
@@ -174,8 +176,6 @@ def _plan(
         one_cycle=settings.one_cycle,
         weight_decay=settings.weight_decay,
         seed=settings.seed,
-        output_values=data.output_values,
-        unscored=tuple(getattr(model, "unscored_values", ())),
     )
     if notes is not None:
         _check_resumed(plan, notes, settings, groups=len(groups))

@@ -13,15 +13,11 @@ from torch import nn
 from rasterloom.models.errors import SettingError
 from rasterloom.models.history import EpochRow, History
 from rasterloom.models.imagery import ImageryModel
-from rasterloom.pipeline.datasets.batches import PixelBatch
-from rasterloom.pipeline.metrics.pixels import Confusion
 from rasterloom.pipeline.training.checkpoints import NOTES
-from rasterloom.pipeline.training.evaluate import count_batch
+from rasterloom.pipeline.training.learning import judge_for
 
 _LOOK_EVERY = 20
 """Batches between two looks at the loss on a GPU, where looking waits for the device."""
-_MIXUP_ALPHA = 0.4
-"""Of the beta distribution: most pairs are mixed little (fast.ai's value)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +31,6 @@ class Plan:
     one_cycle: bool
     weight_decay: float
     seed: int
-    output_values: tuple[int, ...]
-    """Class value of each network output."""
-    unscored: tuple[int, ...] = ()
-    """Class values that count in no mean."""
 
     def to_json(self) -> dict[str, Any]:
         """What a checkpoint remembers of it."""
@@ -74,7 +66,7 @@ class _Epoch:
 
     train: _Mean = field(default_factory=_Mean)
     valid: _Mean = field(default_factory=_Mean)
-    counts: torch.Tensor | int = 0
+    tallies: list[Any] = field(default_factory=list)
     began: float = 0.0
 
 
@@ -98,6 +90,7 @@ class TrainingModule(LightningModule):
         self.history = History(learning_rate=max(plan.rates))
         self._model, self._plan = model, plan
         self._on_row, self._monitor = on_row, monitor
+        self._judge = judge_for(model)
         self._epoch = _Epoch()
 
     def configure_optimizers(self) -> Any:
@@ -122,24 +115,22 @@ class TrainingModule(LightningModule):
         self.trainer.train_dataloader.batch_sampler.set_epoch(self.current_epoch)
         self._epoch = _Epoch(began=time.perf_counter())
 
-    def training_step(self, batch: PixelBatch, number: int) -> torch.Tensor:
+    def training_step(self, batch: Any, number: int) -> torch.Tensor:
         """Loss of one batch."""
-        images, targets = batch
-        loss = self._mixed_loss(images, targets) if self._model.mixup else self._loss(images, targets)
+        loss = self._model.training_loss(batch)
         if (loss.device.type == "cpu" or number % _LOOK_EVERY == 0) and not bool(torch.isfinite(loss)):
             raise SettingError(self._not_a_number())
-        self._epoch.train.add(loss, len(images))
+        self._epoch.train.add(loss, len(batch[0]))
         return loss
 
-    def validation_step(self, batch: PixelBatch, number: int) -> None:
-        """Count one batch of the validation set."""
-        images, targets = batch
-        logits = self.network(images).float()
-        self._epoch.valid.add(self._model.loss(logits, targets), len(images))
-        positions = self._model.probabilities(logits).argmax(dim=1)
-        self._epoch.counts = self._epoch.counts + count_batch(
-            positions, targets, len(self._plan.output_values)
-        )
+    def validation_step(self, batch: Any, number: int) -> None:
+        """Judge one batch of the validation set."""
+        loss, predictions = self._model.judged(batch)
+        self._epoch.valid.add(loss, len(batch[0]))
+        tally = self._judge.tally(predictions, batch)
+        # one tally at a time: a validation set may be long
+        before = self._epoch.tallies
+        self._epoch.tallies = [self._judge.merged([*before, tally])]
 
     def on_train_epoch_end(self) -> None:
         """Lightning calls it after validation: the row is complete."""
@@ -148,7 +139,7 @@ class TrainingModule(LightningModule):
             epoch=self.current_epoch + 1,
             train_loss=epoch.train.take(),
             valid_loss=epoch.valid.take(),
-            metrics=self._metrics(epoch.counts),
+            metrics=self._judge.figures(self._judge.merged(epoch.tallies)),
             seconds=time.perf_counter() - epoch.began,
         )
         if not np.isfinite(row.train_loss):
@@ -166,29 +157,6 @@ class TrainingModule(LightningModule):
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         """Go on with the table of the checkpoint."""
         self.history = History.from_json(checkpoint[NOTES]["history"])
-
-    def _loss(self, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        # Half precision ends at the logits: the losses sum over many pixels.
-        return self._model.loss(self.network(images).float(), targets)
-
-    def _mixed_loss(self, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        share = float(torch.distributions.Beta(_MIXUP_ALPHA, _MIXUP_ALPHA).sample())
-        other = torch.randperm(len(images)).to(images.device)
-        logits = self.network(images.lerp(images[other], 1 - share)).float()
-        ours, theirs = self._model.loss(logits, targets), self._model.loss(logits, targets[other])
-        return share * ours + (1 - share) * theirs
-
-    def _metrics(self, counts: torch.Tensor | int) -> dict[str, float]:
-        values = self._plan.output_values
-        if isinstance(counts, int):
-            confusion = Confusion.empty(values)
-        else:
-            confusion = Confusion(values, counts.cpu().numpy())
-        return {
-            "accuracy": confusion.accuracy,
-            "miou": confusion.mean_iou(self._plan.unscored),
-            "dice": confusion.mean_f1(self._plan.unscored),
-        }
 
     def _not_a_number(self) -> str:
         rate = max(self._plan.rates)

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
 
 from rasterloom.models.errors import SettingError
 from rasterloom.models.imagery import ImageryModel
-from rasterloom.pipeline.datasets.batches import PixelBatch
 from rasterloom.pipeline.datasets.data import ImageryData
 from rasterloom.pipeline.training.evaluate import fastest_device, placed
 
@@ -86,15 +86,15 @@ def choose_rate(rates: Sequence[float], losses: Sequence[float]) -> float:
     return float(rates[valley[2 * len(valley) // 3]])
 
 
-def _sweep(model: ImageryModel, batches: Iterator[PixelBatch]) -> tuple[list[float], list[float]]:
+def _sweep(model: ImageryModel, batches: Iterator[Any]) -> tuple[list[float], list[float]]:
     weights = [p for group in model.param_groups() for p in group["params"] if p.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=_LOWEST, weight_decay=0.01)
     rates, losses, running, lowest = [], [], 0.0, math.inf
-    for step, (images, targets) in enumerate(islice(batches, _STEPS)):
+    for step, batch in enumerate(islice(batches, _STEPS)):
         rate = _LOWEST * (_HIGHEST / _LOWEST) ** (step / (_STEPS - 1))
         for group in optimizer.param_groups:
             group["lr"] = rate
-        loss = model.loss(model.network(images), targets)
+        loss = model.training_loss(batch)
         value = loss.item()
         if not math.isfinite(value):
             break
@@ -116,7 +116,7 @@ def _sweep(model: ImageryModel, batches: Iterator[PixelBatch]) -> tuple[list[flo
     return rates, losses
 
 
-def _endless(data: ImageryData, device: torch.device) -> Iterator[PixelBatch]:
+def _endless(data: ImageryData, device: torch.device) -> Iterator[Any]:
     size = min(data.batch_size, _CHIPS)
     loader = data.train_loader(device=device, batch_size=size, iterations=_STEPS)
     yield from loader

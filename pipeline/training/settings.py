@@ -1,15 +1,14 @@
 """The settings of a training run, checked before anything is computed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from rasterloom.models.errors import MissingInputError, SettingError
 
-METRICS = ("accuracy", "miou", "dice")
-"""Columns of the training table beside the losses; higher is better."""
-MONITORS = ("valid_loss", "train_loss", *METRICS)
+LOSSES = ("valid_loss", "train_loss")
+"""Columns that every training table has."""
 
 _PRECISIONS = {
     "32": "32-true",
@@ -70,9 +69,15 @@ class FitSettings:
         tensorboard: Any,
         monitor: Any,
         seed: int,
+        columns: Sequence[str],
         extras: Mapping[str, Any],
     ) -> "FitSettings":
         """Settings that can work.
+
+        Parameters
+        ----------
+        columns
+            Of the training table beside the losses.
 
         Raises
         ------
@@ -94,9 +99,10 @@ class FitSettings:
             _whole("iters_per_epoch", chosen["iters_per_epoch"])
         if checkpoint not in (True, False, "all"):
             raise SettingError(f"checkpoint={checkpoint!r} is not known: use True, False or 'all'.")
-        if monitor not in MONITORS:
+        if monitor not in (*LOSSES, *columns):
             raise SettingError(
-                f"monitor={monitor!r} is not in the training table: use one of {', '.join(MONITORS)}."
+                f"monitor={monitor!r} is not in the training table: use one of "
+                f"{', '.join((*LOSSES, *columns))}."
             )
         return cls(
             epochs=epochs,

@@ -19,6 +19,7 @@ from rasterloom.pipeline.datasets.prepare import prepare_data
 from rasterloom.pipeline.training import checkpoints, logs
 from rasterloom.pipeline.training.evaluate import evaluate
 from rasterloom.pipeline.training.fit import fit
+from rasterloom.pipeline.training.learning import PixelJudge
 from rasterloom.pipeline.training.module import TrainingModule
 from tests.pipeline.datasets.stores import toy_chips, write_store
 from tests.pipeline.training.runs import quick, run_folder, same, weights
@@ -70,8 +71,8 @@ def test_the_table_says_what_the_weights_do(data):
     history = quick(model, data, checkpoint=False)
     scores = evaluate(model, data, show_progress=False)
     assert history.rows[-1].metrics["accuracy"] == scores.accuracy
-    assert history.rows[-1].metrics["miou"] == scores.mean_iou()
-    assert history.rows[-1].metrics["dice"] == scores.mean_f1()
+    assert history.rows[-1].metrics["miou"] == scores.mean_iou(model.unscored_values)
+    assert history.rows[-1].metrics["dice"] == scores.mean_f1(model.unscored_values)
     model.network.eval()
     with torch.no_grad():
         losses = [(model.loss(model.network(x), y).item(), len(x)) for x, y in data.valid_loader()]
@@ -121,9 +122,9 @@ def test_the_best_epoch_is_restored(data, monkeypatch):
 def test_the_monitored_column_decides_which_epoch_is_best(data, monkeypatch):
     metrics = iter([0.1, 0.9, 0.3])
     monkeypatch.setattr(
-        TrainingModule,
-        "_metrics",
-        lambda self, counts: dict.fromkeys(("accuracy", "miou", "dice"), next(metrics)),
+        PixelJudge,
+        "figures",
+        lambda self, tally: dict.fromkeys(("accuracy", "miou", "dice"), next(metrics)),
     )
     model = TinyModel(data)
     history = quick(model, data, epochs=3, monitor="miou")

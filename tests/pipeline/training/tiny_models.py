@@ -6,13 +6,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rasterloom.models.imagery import ImageryModel
+from rasterloom.models.losses.pixels import PixelLossSettings
+from rasterloom.models.pixels.classifier import PixelClassifier
 
 
-class TinyModel(ImageryModel):
+class TinyModel(PixelClassifier):
     """A pixel classifier without pooling."""
 
     dataset_types = ("Classified_Tiles",)
+
+    loss_settings = PixelLossSettings()
 
     @classmethod
     def complete_parameters(cls, parameters: Mapping[str, Any]) -> dict[str, Any]:
