@@ -30,16 +30,24 @@ if TYPE_CHECKING:
         StoreError as StoreError,
         TooManyFailures as TooManyFailures,
     )
+    from rasterloom.models.extension.model import ModelExtension as ModelExtension
     from rasterloom.models.history import EpochRow as EpochRow, History as History
     from rasterloom.models.imagery import ImageryModel as ImageryModel
+    from rasterloom.models.objects.detector import ObjectDetector as ObjectDetector
+    from rasterloom.models.pixels.deeplab import DeepLab as DeepLab
     from rasterloom.models.pixels.foreign import TorchModel as TorchModel
+    from rasterloom.models.pixels.pspnet import PSPNetClassifier as PSPNetClassifier
     from rasterloom.models.pixels.unet import UnetClassifier as UnetClassifier
 
 _PUBLIC = {
     "UnetClassifier": "rasterloom.models.pixels.unet",
+    "PSPNetClassifier": "rasterloom.models.pixels.pspnet",
+    "DeepLab": "rasterloom.models.pixels.deeplab",
+    "ModelExtension": "rasterloom.models.extension.model",
     "from_torch": "rasterloom.models.bring",
     "TorchModel": "rasterloom.models.pixels.foreign",
     "ImageryModel": "rasterloom.models.imagery",
+    "ObjectDetector": "rasterloom.models.objects.detector",
     "ClassInfo": "rasterloom.models.contract",
     "ModelSpec": "rasterloom.models.contract",
     "Normalization": "rasterloom.models.contract",
@@ -68,9 +76,13 @@ _PUBLIC = {
 
 __all__ = [
     "UnetClassifier",
+    "PSPNetClassifier",
+    "DeepLab",
+    "ModelExtension",
     "from_torch",
     "TorchModel",
     "ImageryModel",
+    "ObjectDetector",
     "ClassInfo",
     "ModelSpec",
     "Normalization",

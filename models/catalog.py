@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rasterloom.models.contract import Task
-from rasterloom.models.errors import SettingError
+from rasterloom.models.errors import MissingExtraError, SettingError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +26,37 @@ class AdapterRow:
     """``InferenceFunction`` of packages that hold an inference script."""
     trainable: bool = True
     """Whether it is built from its settings and trained. If not, its package holds the network itself."""
+    also: tuple[Task, ...] = ()
+    """Further tasks that the class can be for; which one a model has is in its description."""
+    extra: str = ""
+    """What ``pip install rasterloom[...]`` needs beyond the core for this class."""
+    networks: tuple[str, ...] = ()
+    """Networks that the class chooses from by name, where it is a family of many."""
+    brings_code: bool = False
+    """Whether a class of the user's completes it, so that a description alone does not build it."""
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """Everything the class can be for, the usual task first."""
+        return (self.task, *self.also)
 
     def load(self) -> type[Any]:
-        """The class itself; imports torch."""
-        found: type[Any] = getattr(importlib.import_module(self.module), self.name)
+        """The class itself; imports torch.
+
+        Raises
+        ------
+        MissingExtraError
+            If a package is not installed that comes with :attr:`extra`.
+        """
+        try:
+            found: type[Any] = getattr(importlib.import_module(self.module), self.name)
+        except ModuleNotFoundError as error:
+            if not self.extra or str(error.name).startswith("rasterloom"):
+                raise
+            raise MissingExtraError(
+                f"{self.name} needs the package {error.name}, which is not installed: "
+                f"pip install 'rasterloom[{self.extra}]'."
+            ) from error
         return found
 
 
@@ -41,6 +68,32 @@ CATALOG = (
         model_type="ImageClassification",
         configuration="_unet",
         inference_function="ArcGISImageClassifier.py",
+    ),
+    AdapterRow(
+        name="PSPNetClassifier",
+        task=Task.PIXELS,
+        module="rasterloom.models.pixels.pspnet",
+        model_type="ImageClassification",
+        configuration="_psp",
+        inference_function="ArcGISImageClassifier.py",
+    ),
+    AdapterRow(
+        name="DeepLab",
+        task=Task.PIXELS,
+        module="rasterloom.models.pixels.deeplab",
+        model_type="ImageClassification",
+        configuration="_deeplab_infrencing",
+        inference_function="ArcGISImageClassifier.py",
+    ),
+    AdapterRow(
+        name="ModelExtension",
+        task=Task.PIXELS,
+        also=(Task.OBJECTS,),
+        module="rasterloom.models.extension.model",
+        model_type="ImageClassification",
+        configuration="_model_extension_inferencing",
+        inference_function="ArcGISImageClassifier.py",
+        brings_code=True,
     ),
     AdapterRow(
         name="TorchModel",
@@ -56,8 +109,8 @@ CATALOG = (
 
 
 def model_names(task: Task | None = None) -> list[str]:
-    """Names of all model classes, or of those for one task."""
-    return [row.name for row in CATALOG if task is None or row.task == task]
+    """Names of all model classes, or of those that can be for one task."""
+    return [row.name for row in CATALOG if task is None or task in row.tasks]
 
 
 def find_adapter(name: str) -> AdapterRow:

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from rasterloom.models.contract import ClassInfo, ModelSpec, Normalization
 from rasterloom.models.data import TrainingData
-from rasterloom.models.errors import ModelMismatchError, SettingError
+from rasterloom.models.errors import SettingError
 from rasterloom.models.freezing import freeze_layers, grouped_parameters
 from rasterloom.models.history import History
+from rasterloom.models.saving import load_weights, model_in, save_model
 from rasterloom.models.services import service
-from rasterloom.models.settings import FRAMEWORK, check_known, check_saving
-from rasterloom.models.weights import check_same_outputs, put_weights
+from rasterloom.models.settings import FRAMEWORK, check_known
 
 
 class ImageryModel(ABC):
@@ -36,6 +36,8 @@ class ImageryModel(ABC):
     """(N, C, H, W) float32, normalised -> raw outputs; for pixel classifiers logits (N, K, H, W)."""
     history: History
     """The training table of all fits so far."""
+    optimizer_state: dict[str, Any] | None = None
+    """What the optimiser of the last fit, or of the package it was loaded from, had gathered; on the CPU."""
 
     def __init__(
         self,
@@ -117,10 +119,6 @@ class ImageryModel(ABC):
         """A new network for :attr:`spec`."""
 
     @abstractmethod
-    def loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        """The number that training makes small."""
-
-    @abstractmethod
     def training_loss(self, batch: Any) -> Tensor:
         """The number that training makes small, of one batch as the data gives it.
 
@@ -137,16 +135,21 @@ class ImageryModel(ABC):
         """
 
     @abstractmethod
-    def probabilities(self, logits: Tensor) -> Tensor:
-        """The network's outputs as probabilities, in the same shape."""
-
-    @abstractmethod
     def early_layers(self) -> nn.Module:
         """The part of the network that :meth:`freeze` holds still."""
 
     @abstractmethod
     def package_facts(self, *, compute_metrics: bool) -> dict[str, Any]:
         """Entries of this kind of model for the description in its package, JSON-able."""
+
+    def package_files(self) -> dict[str, bytes]:
+        """Further files that the model is made of, by their names in its package, such as its own code.
+
+        :meth:`save` writes them beside the weights. A class that has some is built from a package by a class
+        method ``from_package(package, trust)``, which reads them with ``package.member(name)``; Python files
+        are given out only where the package is trusted.
+        """
+        return {}
 
     @property
     @abstractmethod
@@ -189,7 +192,7 @@ class ImageryModel(ABC):
         monitor: str = "valid_loss",
         **kwargs: Any,
     ) -> None:
-        """Train; the table of epochs is in :attr:`history` afterwards.
+        """Train, with ``client=`` on a Dask cluster; the table of epochs is in :attr:`history` afterwards.
 
         Parameters
         ----------
@@ -281,41 +284,45 @@ class ImageryModel(ABC):
             A path without ending: its last part names the model. A name alone goes to ``models`` in the
             data's working folder, or to the current folder where there is no data.
         framework
-            ``PyTorch``.
-        publish, gis
-            False and None: a package is a file that can be copied anywhere.
+            ``PyTorch``: the weights, from which the model is built again to predict or to train on.
+            ``torchscript`` or ``onnx``, for pixel classifiers: the network as a program that runs without
+            its class, compared with the network before it is written. Such a package is read with
+            ``trust=True`` (ONNX without) and is not trained on.
+        publish
+            Also install the package in the registry, by its name.
+        gis
+            None: it belongs to a hosted GIS.
         compute_metrics
-            Judge the model on the validation set and put the figures in the package.
+            Judge the model on the validation set and put figures and pictures in the package.
         save_optimizer
-            False: a package holds weights only, and training goes on from them with a new optimiser.
+            Put the state of the optimiser of the last fit into the package, so that another fit begins with
+            what it had gathered. It is about twice the size of the weights.
         save_inference_file
             Put a script into the package with which other software runs it, where rasterloom is installed.
         kwargs
-            ``overwrite``: replace a package of this name, default False.
+            ``overwrite`` (False): replace a package of this name, also in the registry.
+            ``registry`` (None): folder or URL of the registry, with ``publish``.
 
         Returns
         -------
         pathlib.Path
             The ``.dlpk`` file.
 
-        Raises
-        ------
-        SettingError
-            If a setting cannot work.
-        OutputExistsError
-            If a package of this name exists.
+        Raises SettingError if a setting cannot work, OutputExistsError if a package of this name exists, and
+        MissingExtraError if what writes ONNX is not installed.
         """
-        check_saving(framework=framework, publish=publish, gis=gis, save_optimizer=save_optimizer)
-        check_known("save", kwargs, {"overwrite"})
-        path: Path = service("save")(
+        check_known("save", kwargs, {"overwrite", "registry"})
+        return save_model(
             self,
             name_or_path,
-            working_dir=self._working_dir,
-            overwrite=bool(kwargs.get("overwrite", False)),
+            framework=framework,
+            publish=publish,
+            gis=gis,
             compute_metrics=compute_metrics,
+            save_optimizer=save_optimizer,
             save_inference_file=save_inference_file,
+            **kwargs,
         )
-        return path
 
     def load(self, name_or_path: str | Path, **kwargs: Any) -> None:
         """Take over the weights of a saved model, and the scaling of pixels that they were trained with.
@@ -323,61 +330,50 @@ class ImageryModel(ABC):
         Parameters
         ----------
         name_or_path
-            A ``.dlpk`` or ``.emd`` file, a model's folder, or the name it was saved by.
+            A ``.dlpk`` or ``.emd`` file, a model's folder, or the name it was saved or installed by.
         kwargs
-            ``strict``: whether every tensor must fit, default True. False takes those that do, so that a
-            model can start from one with other classes or bands.
+            ``strict`` (True): whether every tensor must fit. False takes those that do, so that a model can
+            start from one with other classes or bands.
 
-        Raises
-        ------
-        ModelMismatchError
-            If the weights or, with ``strict``, the classes do not fit.
-        PackageError
-            If the file is no package.
+        Raises ModelMismatchError if the weights or, with ``strict``, the classes do not fit, and PackageError
+        if the file is no package.
         """
         check_known("load", kwargs, {"strict"})
-        strict = bool(kwargs.get("strict", True))
-        package = service("load")(name_or_path, working_dir=self._working_dir)
-        if strict:
-            check_same_outputs(package.spec, self.spec)
-        put_weights(self.network, package.tensors(), strict=strict)
+        package = load_weights(self, name_or_path, strict=bool(kwargs.get("strict", True)))
         if package.spec.band_count == self.spec.band_count:
             self._take_scaling(package.spec.normalization)
 
     @classmethod
-    def from_model(cls, emd_path: str | Path, data: TrainingData | None = None) -> Self:
+    def from_model(
+        cls, emd_path: str | Path, data: TrainingData | None = None, *, trust: bool = False
+    ) -> Self:
         """The model of a package, ready for inference, or with data for more training.
 
         Parameters
         ----------
         emd_path
-            A ``.dlpk`` or ``.emd`` file, or a model's folder.
+            A ``.dlpk`` or ``.emd`` file, a model's folder, or the name it was installed by.
         data
             Prepared data with the same bands and classes, or None for inference.
+        trust
+            Whether code in the package may be run, which models with their own code need.
 
         Raises
         ------
         PackageError
-            If the file is no package.
+            If the file is no package, or holds code that is not trusted.
         ModelMismatchError
             If the package holds another kind of model, or the data does not fit it.
         """
-        package = service("load")(emd_path)
-        model = service("build")(package)
-        if not isinstance(model, cls):
-            raise ModelMismatchError(
-                f"{emd_path} holds a {package.spec.model}, not a {cls.__name__}: "
-                f"use {package.spec.model}.from_model."
-            )
+        model: Self = model_in(emd_path, cls, data, trust=trust)
         if data is not None:
-            check_same_outputs(data.spec_for(package.spec.model, package.spec.parameters), package.spec)
             model._take_data(data)
         return model
 
     @classmethod
-    def from_emd(cls, data: TrainingData | None, emd_path: str | Path) -> Self:
+    def from_emd(cls, data: TrainingData | None, emd_path: str | Path, *, trust: bool = False) -> Self:
         """:meth:`from_model` with the arguments the other way round."""
-        return cls.from_model(emd_path, data)
+        return cls.from_model(emd_path, data, trust=trust)
 
     def _begin(self, spec: ModelSpec, data: TrainingData | None, *, pretrained: bool) -> None:
         self.spec, self.data, self.history = spec, data, History()
@@ -401,7 +397,3 @@ class ImageryModel(ABC):
                 f"{type(self).__name__}.from_model(path, data=prepare_data(...))."
             )
         return self.data
-
-    @property
-    def _working_dir(self) -> Path | None:
-        return None if self.data is None else self.data.working_dir

@@ -19,6 +19,7 @@ SERVICES: Mapping[str, str] = MappingProxyType(
         "evaluate": "rasterloom.pipeline.training.evaluate:evaluate",
         "plot_losses": "rasterloom.pipeline.training.pictures:plot_losses",
         "plot_rates": "rasterloom.pipeline.training.pictures:plot_rates",
+        "describe_data": "rasterloom.pipeline.datasets.facts:data_facts",
         "show_results": "rasterloom.pipeline.training.pictures:show_results",
         "save": "rasterloom.pipeline.packages.save:save_package",
         "load": "rasterloom.pipeline.packages.load:load_package",
@@ -31,9 +32,11 @@ SERVICES: Mapping[str, str] = MappingProxyType(
 fit        ``(model, data, *, epochs, lr, one_cycle, early_stopping, checkpoint, tensorboard, monitor,
            **kwargs) -> History``; leaves the trained weights in ``model.network``
 find_rate  ``(model, data) -> RateCurve(rates, losses, best)``; leaves the weights as they were
-evaluate   ``(model, data, show_progress=True) -> Confusion`` over the validation set
-save       ``(model, name_or_path, *, overwrite, compute_metrics, save_inference_file) -> Path``
-load       ``(path) -> Package``
+evaluate   ``(model, data, show_progress=True, **settings)`` -> Confusion or, of objects, Matches
+describe.. ``describe_data(data) -> Mapping`` of figures about the training data
+save       ``(model, name_or_path, *, working_dir, overwrite, compute_metrics, save_inference_file,
+           save_optimizer, framework, publish, registry) -> Path``
+load       ``(path, *, working_dir, trust) -> Package``
 build      ``(package) -> ImageryModel``
 plot_...   ``plot_losses(history)``, ``plot_rates(curve)``
 show_...   ``show_results(model, data, rows, **kwargs)``

@@ -7,7 +7,9 @@ from typing import Any
 from rasterloom.models.errors import SettingError
 
 FRAMEWORK = "PyTorch"
-"""What packages are written for."""
+"""What packages are written for unless asked: weights, for a network that is built from its description."""
+FRAMEWORKS = (FRAMEWORK, "torchscript", "onnx")
+"""What packages can be written for. All but the first hold the network as a program."""
 
 
 def read_settings(owner: str, given: Mapping[str, Any], *kinds: type) -> tuple[Any, ...]:
@@ -78,17 +80,48 @@ def checked_integers(name: str, value: Any, *, least: int, most: int) -> tuple[i
     return tuple(value)
 
 
-def check_saving(*, framework: str, publish: bool, gis: object, save_optimizer: bool) -> None:
-    """Refuse what packages do not know; the message says what to use."""
-    if str(framework).lower() != FRAMEWORK.lower():
-        raise SettingError(f"framework={framework!r} cannot be written: use 'PyTorch'.")
-    if publish or gis is not None:
+def checked_framework(framework: Any) -> str:
+    """The framework as packages call it: ``PyTorch``, ``torchscript`` or ``onnx``.
+
+    Raises
+    ------
+    SettingError
+        If packages are not written for it; the message says what is near.
+    """
+    known = {name.lower(): name for name in FRAMEWORKS}
+    name = str(framework).lower()
+    if name in known:
+        return known[name]
+    near = ""
+    if name in ("tf-onnx", "tf-onxx", "tflite"):
+        near = " It is made from TensorFlow networks, and these are PyTorch's; onnx is read by most programs."
+    raise SettingError(
+        f"framework={framework!r} cannot be written: use one of {', '.join(map(repr, FRAMEWORKS))}.{near}"
+    )
+
+
+def check_saving(*, framework: str, gis: object, save_optimizer: bool, trained: bool) -> None:
+    """Refuse ways of saving that cannot work; the message says what would.
+
+    Parameters
+    ----------
+    framework
+        As :func:`checked_framework` gives it.
+    trained
+        Whether the state of an optimiser is at hand.
+    """
+    if gis is not None:
         raise SettingError(
-            "publish and gis belong to a hosted GIS: use publish=False and gis=None, and copy the .dlpk "
-            "file to where it is needed."
+            "gis belongs to a hosted GIS: use gis=None. publish=True installs the package in the registry, "
+            "which registry= names, a folder or URL."
         )
-    if save_optimizer:
+    if save_optimizer and framework != FRAMEWORK:
         raise SettingError(
-            "save_optimizer=True cannot work: a package holds weights only. Use save_optimizer=False; "
-            "training goes on from the weights with a new optimiser."
+            f"save_optimizer=True cannot work with framework={framework!r}: a program is not trained on. Use "
+            "framework='PyTorch'."
+        )
+    if save_optimizer and not trained:
+        raise SettingError(
+            "save_optimizer=True cannot work: there is no optimiser yet. Call fit first, or use "
+            "save_optimizer=False."
         )

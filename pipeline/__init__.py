@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from rasterloom.pipeline.landscape.write import generate_landscape as generate_landscape
     from rasterloom.pipeline.metrics.pixels import Confusion as Confusion
     from rasterloom.pipeline.packages.load import build_model as build_model, load_package as load_package
+    from rasterloom.pipeline.packages.model import Model as Model, list_models as list_models
     from rasterloom.pipeline.packages.save import save_package as save_package
     from rasterloom.pipeline.rasters.open import open_raster as open_raster
     from rasterloom.pipeline.reports.accuracy import assess_pixels as assess_pixels
     from rasterloom.pipeline.training.batch_size import estimate_batch_size as estimate_batch_size
+    from rasterloom.pipeline.training.train_model import train_model as train_model
 
 _PUBLIC = {
     "open_raster": "rasterloom.pipeline.rasters.open",
@@ -27,6 +29,7 @@ _PUBLIC = {
     "prepare_data": "rasterloom.pipeline.datasets.prepare",
     "ImageryData": "rasterloom.pipeline.datasets.data",
     "estimate_batch_size": "rasterloom.pipeline.training.batch_size",
+    "train_model": "rasterloom.pipeline.training.train_model",
     "classify_pixels": "rasterloom.pipeline.inference.pixels",
     "predict_xarray": "rasterloom.pipeline.inference.lazy",
     "Estimate": "rasterloom.pipeline.inference.estimate",
@@ -35,6 +38,8 @@ _PUBLIC = {
     "save_package": "rasterloom.pipeline.packages.save",
     "load_package": "rasterloom.pipeline.packages.load",
     "build_model": "rasterloom.pipeline.packages.load",
+    "Model": "rasterloom.pipeline.packages.model",
+    "list_models": "rasterloom.pipeline.packages.model",
     "generate_landscape": "rasterloom.pipeline.landscape.write",
     "run_demo": "rasterloom.pipeline.demo.run",
 }
@@ -47,6 +52,7 @@ __all__ = [
     "prepare_data",
     "ImageryData",
     "estimate_batch_size",
+    "train_model",
     "classify_pixels",
     "predict_xarray",
     "Estimate",
@@ -55,6 +61,8 @@ __all__ = [
     "save_package",
     "load_package",
     "build_model",
+    "Model",
+    "list_models",
     "generate_landscape",
     "run_demo",
 ]

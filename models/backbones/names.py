@@ -52,9 +52,17 @@ TIMM_EXAMPLES = (
 """Networks of timm that have been tried; every other convolutional one is accepted too."""
 
 
+_NEVER_DILATED = ("timm:hrnet_w18",)
+
+
 def backbone_names() -> list[str]:
     """The names that are always known, in families."""
     return [*BACKBONES, *TIMM_EXAMPLES]
+
+
+def dilated_backbone_names() -> list[str]:
+    """Those that a network can stand on whose coarsest map is an eighth of the image."""
+    return [name for name in backbone_names() if name not in _NEVER_DILATED]
 
 
 def find_backbone(name: str) -> Backbone:

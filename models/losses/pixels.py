@@ -1,7 +1,9 @@
 """How far predicted class scores are from the classes of the pixels."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +38,9 @@ class PixelLossSettings:
     """``micro`` counts every pixel alike, ``macro`` every class that occurs."""
     ignore_classes: tuple[int, ...] = ()
     """Class values whose pixels count for nothing and that are never predicted."""
+    class_weights: Mapping[str, float] | tuple[float, ...] | None = None
+    """How much a pixel of each class counts: by class value, 1 where absent, or one number for each output.
+    Not together with ``class_balancing``."""
 
     def __post_init__(self) -> None:
         for name in ("class_balancing", "mixup", "focal_loss"):
@@ -48,6 +53,14 @@ class PixelLossSettings:
             )
         ignored = checked_integers("ignore_classes", self.ignore_classes, least=0, most=MOST_CLASS_VALUE)
         object.__setattr__(self, "ignore_classes", tuple(sorted(set(ignored))))
+        if self.class_weights is None:
+            return
+        if self.class_balancing:
+            raise SettingError(
+                "class_weights and class_balancing both weigh the classes: use class_balancing=False, or "
+                "leave class_weights out."
+            )
+        object.__setattr__(self, "class_weights", _checked_weights(self.class_weights))
 
 
 class PixelLoss(nn.Module):
@@ -146,6 +159,31 @@ def dice_loss(scores: Tensor, target: Tensor, *, average: str) -> Tensor:
     return ((1 - dice) * present).sum() / present.sum().clamp(min=1)
 
 
+def given_weights(
+    weights: Mapping[str, float] | Sequence[float], values: Sequence[int], ignored: Sequence[int]
+) -> Tensor:
+    """Weight of each output, (K,) float32, as :class:`PixelLossSettings` has them.
+
+    Raises
+    ------
+    SettingError
+        If they name a class that is none, are of another number, or leave no class that counts.
+    """
+    if isinstance(weights, Mapping):
+        unknown = sorted(int(name) for name in weights if int(name) not in values)
+        if unknown:
+            raise SettingError(f"class_weights names {unknown}, but the class values are {list(values)}.")
+        weights = [weights.get(str(value), 1.0) for value in values]
+    if len(weights) != len(values):
+        raise SettingError(
+            f"class_weights has {len(weights)} numbers, but there are {len(values)} outputs: give one for "
+            f"each of {list(values)}, or name the class values, such as {{{values[-1]}: 2.0}}."
+        )
+    if not any(w > 0 for w, value in zip(weights, values, strict=True) if value not in ignored):
+        raise SettingError("class_weights leaves no class that counts: give one of them a weight above 0.")
+    return torch.tensor(weights, dtype=torch.float32)
+
+
 def balanced_weights(
     class_pixels: Mapping[int, int], values: Sequence[int], ignored: Sequence[int]
 ) -> Tensor:
@@ -180,3 +218,32 @@ def balanced_weights(
     weights = torch.where(present, weights, weights.max())
     weights[[position for position, value in enumerate(values) if value in ignored]] = 0.0
     return weights.float()
+
+
+def _checked_weights(given: Any) -> dict[str, float] | tuple[float, ...]:
+    """Class weights as JSON keeps them: names of values are text there."""
+    if isinstance(given, Mapping) and given:
+        names = [_class_value(name) for name in given]
+        return dict(zip(names, _positive(given.values()), strict=True))
+    if isinstance(given, Sequence) and not isinstance(given, str) and given:
+        return _positive(given)
+    raise SettingError(
+        f"class_weights={given!r} cannot work: use a weight for each class value, such as "
+        "{1: 1.0, 2: 5.0}, or a list with one number for each output."
+    )
+
+
+def _class_value(name: Any) -> str:
+    text = str(name)
+    if isinstance(name, bool) or not text.isdecimal():
+        raise SettingError(f"class_weights names {name!r}, which is no class value: use a number from 0.")
+    return str(int(text))
+
+
+def _positive(weights: Iterable[Any]) -> tuple[float, ...]:
+    given = tuple(weights)
+    for weight in given:
+        number = isinstance(weight, int | float) and not isinstance(weight, bool)
+        if not number or not 0 <= weight < math.inf:
+            raise SettingError(f"class_weights holds {weight!r}: use numbers from 0.")
+    return tuple(float(weight) for weight in given)

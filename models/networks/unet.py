@@ -1,47 +1,37 @@
 """U-Net on any feature extractor, for any number of bands and classes."""
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import segmentation_models_pytorch as smp
-import timm
 from torch import nn
 
-from rasterloom.models.backbones.names import Backbone, find_backbone, unknown_backbone
-from rasterloom.models.backbones.pretrained import fetching
+from rasterloom.models.backbones.encoder import EncoderSettings, with_backbone
+from rasterloom.models.backbones.names import Backbone
 from rasterloom.models.errors import SettingError
-from rasterloom.models.settings import checked_flag, checked_integers
+from rasterloom.models.settings import checked_integers
 
 DECODER_CHANNELS = (256, 128, 64, 32, 16)
 MOST_CHANNELS = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
-class UnetSettings:
-    """The shape of a U-Net."""
+class UnetSettings(EncoderSettings):
+    """The shape of a U-Net.
 
-    backbone: str = "resnet34"
-    """Feature extractor; see :mod:`rasterloom.models.backbones.names`."""
-    pretrained: bool = True
-    """Whether the feature extractor starts from trained weights."""
-    encoder_depth: int = 5
-    """How many times the image is halved, 3 to 5."""
+    A shallow one, ``encoder_depth`` 1 or 2, sees few pixels around each: for classes that are told by their
+    spectrum, and labels of few pixels.
+    """
+
+    least_depth: ClassVar[int] = 1
+
     decoder_channels: tuple[int, ...] | None = None
     """Channels of each step back up, coarse to fine, one for each halving. None takes 256, 128, 64, 32, 16,
     or the last of these."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "backbone", find_backbone(self.backbone).name)
-        checked_flag("pretrained", self.pretrained)
-        if self.encoder_depth not in (3, 4, 5) or isinstance(self.encoder_depth, float):
-            raise SettingError(f"encoder_depth={self.encoder_depth!r} cannot work: use 3, 4 or 5.")
-        if self.decoder_channels is None:
-            return
-        channels = checked_integers("decoder_channels", self.decoder_channels, least=1, most=MOST_CHANNELS)
-        if len(channels) != self.encoder_depth:
-            raise SettingError(
-                f"decoder_channels={list(channels)} has {len(channels)} steps, but encoder_depth="
-                f"{self.encoder_depth}: give {self.encoder_depth} numbers."
-            )
+        super().__post_init__()
+        channels = check_decoder_channels(self.decoder_channels, self.encoder_depth)
         object.__setattr__(self, "decoder_channels", channels)
 
     @property
@@ -74,49 +64,36 @@ def build_unet(*, bands: int, outputs: int, settings: UnetSettings, pretrained: 
     ----------
     Ronneberger, Fischer, Brox (2015), "U-Net: Convolutional Networks for Biomedical Image Segmentation".
     """
-    backbone = find_backbone(settings.backbone)
-    _check_timm(backbone, pretrained=pretrained)
-    if not pretrained:
-        return _unet(backbone, bands=bands, outputs=outputs, settings=settings, weights=None)
-    weights = backbone.weights if backbone.timm_name is None else True
-    with fetching(backbone.name):
-        return _unet(backbone, bands=bands, outputs=outputs, settings=settings, weights=weights)
 
-
-def _unet(
-    backbone: Backbone, *, bands: int, outputs: int, settings: UnetSettings, weights: str | bool | None
-) -> nn.Module:
-    try:
-        return smp.Unet(
+    def make(backbone: Backbone, weights: str | bool | None) -> nn.Module:
+        network = smp.Unet(
             encoder_name=backbone.encoder,
             encoder_weights=weights,
             encoder_depth=settings.encoder_depth,
-            decoder_channels=settings.decoder_channels or DECODER_CHANNELS[-settings.encoder_depth :],
+            decoder_channels=decoder_widths(settings.decoder_channels, settings.encoder_depth),
             in_channels=bands,
             classes=outputs,
         )
-    except (ValueError, RuntimeError, KeyError, TypeError, AssertionError) as error:
-        if backbone.timm_name is None:
-            raise
-        raise SettingError(
-            f"backbone {backbone.name} cannot feed a U-Net ({error}): it needs a network of timm that gives "
-            "features at halves of the image, such as convnext_tiny or efficientnet_b0."
-        ) from error
+        if not network.encoder.out_channels[-1]:
+            raise ValueError(f"it has no map at 1/{settings.tile_multiple} of the image")
+        return network
+
+    return with_backbone(settings.backbone, make, pretrained=pretrained, what="a U-Net")
 
 
-def _check_timm(backbone: Backbone, *, pretrained: bool) -> None:
-    name = backbone.timm_name
-    if name is None:
-        return
-    # a name with a tag after the dot means one set of weights of the network before it; only names of
-    # timm's own list pass, so that a settings file cannot make timm fetch a foreign repository
-    if not timm.is_model(name) or ("." in name and not timm.is_model_pretrained(name)):
-        raise unknown_backbone(backbone.name, timm_names=timm.list_models())
-    if pretrained and not timm.is_model_pretrained(name):
-        raise SettingError(f"timm has no trained weights for {name}: use pretrained=False.")
-    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
-    if config is not None and config.fixed_input_size:
+def check_decoder_channels(given: Any, depth: int) -> tuple[int, ...] | None:
+    """The channels of the way up as a tuple, one for each halving; None stays None."""
+    if given is None:
+        return None
+    channels = checked_integers("decoder_channels", given, least=1, most=MOST_CHANNELS)
+    if len(channels) != depth:
         raise SettingError(
-            f"backbone {backbone.name} takes images of {config.input_size[-1]} pixels only: "
-            "use a convolutional one, such as timm:convnext_tiny."
+            f"decoder_channels={list(channels)} has {len(channels)} steps, but encoder_depth="
+            f"{depth}: give {depth} numbers."
         )
+    return channels
+
+
+def decoder_widths(given: tuple[int, ...] | None, depth: int) -> tuple[int, ...]:
+    """The channels of the way up, coarse to fine."""
+    return given or DECODER_CHANNELS[-depth:]

@@ -2,15 +2,18 @@
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rasterloom.models.errors import SettingError
 from rasterloom.models.imagery import ImageryModel
-from rasterloom.models.losses.pixels import PixelLoss, PixelLossSettings, balanced_weights
+from rasterloom.models.losses.pixels import PixelLoss, PixelLossSettings, balanced_weights, given_weights
+from rasterloom.models.networks.parts import training_parts
 from rasterloom.models.services import service
+from rasterloom.models.settings import plain_parameters, read_settings
 
 _MIXUP_ALPHA = 0.4
 """Of the beta distribution: most pairs are mixed little (fast.ai's value)."""
@@ -29,18 +32,52 @@ class PixelScores(Protocol):
     def recall(self) -> dict[int, float]: ...
     def f1(self) -> dict[int, float]: ...
     def mean_iou(self, ignore: Iterable[int] = ()) -> float: ...
+    def to_json(self) -> dict[str, Any]: ...
 
 
 class PixelClassifier(ImageryModel):
-    """A model that gives every pixel a class; an adapter adds the network."""
+    """A model that gives every pixel a class; an adapter adds the network.
+
+    The network has its feature extractor under the name ``encoder``. In training mode it answers logits, or a
+    list of :class:`~rasterloom.models.networks.parts.Part`; otherwise logits (N, K, H, W).
+    """
 
     dataset_types: ClassVar[tuple[str, ...]] = ("Classified_Tiles",)
+    network_settings: ClassVar[type]
+    """Dataclass of the settings that shape the network, with ``pretrained`` and ``tile_multiple``."""
     _loss: PixelLoss | None = None
 
-    @property
+    @classmethod
+    def complete_parameters(cls, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """All settings, checked, JSON-able, with the defaults filled in."""
+        return plain_parameters(
+            *read_settings(cls.__name__, parameters, cls.network_settings, PixelLossSettings)
+        )
+
     @abstractmethod
+    def new_network(self, settings: Any, *, pretrained: bool) -> nn.Module:
+        """A new network of ``network_settings`` for the bands and outputs of :attr:`spec`."""
+
+    def build_network(self, *, pretrained: bool) -> nn.Module:
+        """A new network for :attr:`spec`."""
+        self._check_ignored()
+        _ = self._given_weights  # wrong ones are refused now
+        return self.new_network(self._settings[0], pretrained=pretrained)
+
+    def early_layers(self) -> nn.Module:
+        """The backbone."""
+        return self.network.get_submodule("encoder")
+
+    @property
+    def tile_multiple(self) -> int:
+        """What both sides of an image must be a multiple of, in pixels."""
+        return int(self._settings[0].tile_multiple)
+
+    @property
     def loss_settings(self) -> PixelLossSettings:
         """What training makes small."""
+        loss: PixelLossSettings = self._settings[1]
+        return loss
 
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """The loss as the settings have it.
@@ -80,7 +117,7 @@ class PixelClassifier(ImageryModel):
 
     def scores(self, logits: Tensor) -> Tensor:
         """The logits, (N, K, H, W), with the lowest of all numbers for ignored classes."""
-        ignored = self._ignored_positions
+        ignored = self.ignored_positions
         if not ignored:
             return logits
         hidden = torch.zeros(logits.shape[1], dtype=torch.bool, device=logits.device)
@@ -95,6 +132,11 @@ class PixelClassifier(ImageryModel):
     def ignored_values(self) -> tuple[int, ...]:
         """Class values that are neither learnt nor predicted."""
         return self.loss_settings.ignore_classes
+
+    @property
+    def ignored_positions(self) -> list[int]:
+        """Where those values are among the outputs."""
+        return [p for p, value in enumerate(self.spec.output_values) if value in self.ignored_values]
 
     @property
     def unscored_values(self) -> tuple[int, ...]:
@@ -155,35 +197,49 @@ class PixelClassifier(ImageryModel):
 
     def package_facts(self, *, compute_metrics: bool) -> dict[str, Any]:
         """Ignored outputs and, on request, the figures on the validation set."""
-        facts: dict[str, Any] = {"ignore_mapped_class": self._ignored_positions}
+        facts: dict[str, Any] = {"ignore_mapped_class": self.ignored_positions}
         if compute_metrics and self.data is not None:
             scores = self._scores(show_progress=False)
+            facts["confusion"] = scores.to_json()
             facts["accuracy"] = float(scores.accuracy)
             facts["per_class_metrics"] = self._table(scores, set(self.unscored_values))
         return facts
 
+    @cached_property
+    def _settings(self) -> tuple[Any, PixelLossSettings]:
+        shape, loss = read_settings(
+            type(self).__name__, self.spec.parameters, self.network_settings, PixelLossSettings
+        )
+        return shape, loss
+
     @property
-    def _ignored_positions(self) -> list[int]:
-        return [p for p, value in enumerate(self.spec.output_values) if value in self.ignored_values]
+    def _given_weights(self) -> Tensor | None:
+        weights = self.loss_settings.class_weights
+        if weights is None:
+            return None
+        return given_weights(weights, self.spec.output_values, self.ignored_values)
 
     def _loss_of(self, images: Tensor, targets: Tensor, second: tuple[Tensor, float] | None = None) -> Tensor:
         """The loss in training; ``second`` are targets of what the images are blended with, and its share."""
-        # half precision ends at the logits: the losses sum over many pixels
-        logits = self.network(images).float()
-        loss = self.loss(logits, targets)
-        if second is None:
-            return loss
-        others, share = second
-        return (1 - share) * loss + share * self.loss(logits, others)
+        total = torch.zeros((), device=images.device)
+        for part in training_parts(self.network(images)):
+            # half precision ends at the logits: the losses sum over many pixels
+            logits = part.logits.float()
+            loss = self.loss(logits, part.target(targets))
+            if second is not None:
+                others, share = second
+                loss = (1 - share) * loss + share * self.loss(logits, part.target(others))
+            total = total + part.weight * loss
+        return total
 
     def _build_loss(self) -> PixelLoss:
         settings, values = self.loss_settings, self.spec.output_values
-        weights = None
+        weights = self._given_weights
         if settings.class_balancing:
             data = self._data_for("class_balancing")
             weights = balanced_weights(data.class_pixels, values, settings.ignore_classes)
         return PixelLoss(
-            outputs=len(values), ignored=self._ignored_positions, settings=settings, weights=weights
+            outputs=len(values), ignored=self.ignored_positions, settings=settings, weights=weights
         )
 
     def _check_ignored(self) -> None:

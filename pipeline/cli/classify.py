@@ -105,7 +105,7 @@ def classify_pixels(
     reading = reading_of(assets=assets, variable=variable, resampling=resampling)
     _check_together(raster, output, reading, each=each, estimate=estimate)
     check_there("raster", raster)
-    check_there("model", model, ".dlpk", ".emd")
+    _check_model(model)
     check_there("mask", mask)
     check_there("raster to snap to", snap_raster)
     arguments = {
@@ -133,7 +133,7 @@ def classify_pixels(
     with client_of(workers, cluster) as client:
         result = pixels.classify_pixels(
             _source(raster, reading),
-            _model(model, trust=trust),
+            model,
             {name: value for name, value in arguments.items() if value is not None},
             output,
             context,
@@ -149,6 +149,7 @@ def classify_pixels(
             max_cog_size=max_cog_size,
             precision=_word(precision),
             compiled=compiled,
+            trust=trust,
             performance_report=performance_report,
             progress=not quiet,
         )
@@ -188,12 +189,12 @@ def _source(raster: str, reading: Mapping[str, Any]) -> Any:
     return describe(raster, **reading)
 
 
-def _model(model: str, *, trust: bool) -> Any:
-    if not trust:
-        return model
-    from rasterloom.pipeline.packages.load import load_package
+def _check_model(model: str) -> None:
+    """Refuse what is no package here and no installed model, before anything large is loaded."""
+    from rasterloom.pipeline.packages.registry import Registry
 
-    return load_package(model, trust=True)
+    if not Registry.of(None).holds(model):
+        check_there("model", model, ".dlpk", ".emd")
 
 
 def _word(choice: StrEnum | None) -> str | None:

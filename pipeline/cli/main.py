@@ -13,6 +13,7 @@ from rasterloom.pipeline.cli.convert import convert
 from rasterloom.pipeline.cli.demo import demo
 from rasterloom.pipeline.cli.export import export_training_data
 from rasterloom.pipeline.cli.info import info
+from rasterloom.pipeline.cli.models import models
 from rasterloom.pipeline.cli.train import train
 
 EXIT_ERROR = 1
@@ -82,6 +83,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
 for _name, _command in _COMMANDS.items():
     _lines = ["[bold]Examples[/bold]", *(f"[cyan]{line}[/cyan]" for line in _EXAMPLES[_name])]
     app.command(_name, epilog="\n\n".join(_lines))(_command)
+app.add_typer(models, name="models")
 
 
 @app.callback(invoke_without_command=True)
@@ -125,8 +127,14 @@ def run(arguments: list[str] | None = None) -> int:
 
 def _say(message: str, code: int) -> int:
     # errors speak Python, and this is what a repeated command meets most
-    _tell("[bold red]rasterloom:[/bold red]", message.replace("overwrite=True", "--overwrite"))
+    _tell("[bold red]rasterloom:[/bold red]", _worded(message))
     return code
+
+
+def _worded(message: str) -> str:
+    for argument in ("overwrite=True", "overwrite_model=True"):
+        message = message.replace(argument, "--overwrite")
+    return message
 
 
 def _note(message: Warning | str, *_where: object, **_more: object) -> None:

@@ -1,65 +1,102 @@
-"""``rasterloom train``: a model from a chip store."""
+"""``rasterloom train``: a model from chips."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
 import typer
 
-from rasterloom.pipeline.cli.options import Overwrite
+from rasterloom.pipeline.cli.options import Cluster, Overwrite, Quiet, check_there, client_of
+from rasterloom.pipeline.cli.train_options import (
+    Argument,
+    Backbone,
+    BatchSize,
+    ChipsArgument,
+    ChipSize,
+    ClassBalancing,
+    Dice,
+    EarlyStopping,
+    Epochs,
+    Freeze,
+    ModelOption,
+    OutputOption,
+    Pretrained,
+    PretrainedModel,
+    ProcessorOption,
+    Rate,
+    Seed,
+    Trust,
+    ValShare,
+    Workers,
+)
 
 
 def train(
-    chips: Annotated[Path, typer.Argument(help="A chip store, as export-training-data writes it.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="The model package to write (.dlpk).")
-    ] = Path("model.dlpk"),
-    model: Annotated[str, typer.Option("--model", help="Which class of model.")] = "UnetClassifier",
-    backbone: Annotated[
-        str | None, typer.Option("--backbone", help="Feature extractor. Default: resnet34.")
-    ] = None,
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the training chips.")] = 10,
-    lr: Annotated[
-        float | None, typer.Option("--lr", help="Learning rate. Default: found by a sweep.")
-    ] = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=2, help="Chips in a step.")] = 16,
-    chip_size: Annotated[int, typer.Option("--chip-size", help="Crop chips to this side, in pixels.")] = 224,
-    val_share: Annotated[
-        float, typer.Option("--val-share", help="Share of chips kept for validation.")
-    ] = 0.1,
-    pretrained: Annotated[
-        bool,
-        typer.Option(
-            "--pretrained/--no-pretrained", help="Start from ImageNet weights (needs the internet)."
-        ),
-    ] = True,
-    class_balancing: Annotated[
-        bool, typer.Option("--class-balancing", help="Weigh rare classes up in the loss.")
-    ] = False,
-    dice: Annotated[float, typer.Option("--dice", help="Share of dice loss, 0..1.")] = 0.0,
-    early_stopping: Annotated[
-        bool, typer.Option("--early-stopping", help="Stop when it stops improving.")
-    ] = False,
-    seed: Annotated[int, typer.Option("--seed", help="Same seed, same split and weights.")] = 42,
+    chips: ChipsArgument,
+    output: OutputOption = Path("model.dlpk"),
+    model: ModelOption = "UNET",
+    backbone: Backbone = None,
+    pretrained: Pretrained = True,
+    pretrained_model: PretrainedModel = None,
+    freeze: Freeze = True,
+    trust: Trust = False,
+    epochs: Epochs = 10,
+    lr: Rate = None,
+    batch_size: BatchSize = 16,
+    early_stopping: EarlyStopping = False,
+    class_balancing: ClassBalancing = False,
+    dice: Dice = 0.0,
+    setting: Argument = None,
+    chip_size: ChipSize = 224,
+    val_share: ValShare = 0.1,
+    workers: Workers = 0,
+    cluster: Cluster = None,
+    processor: ProcessorOption = None,
+    seed: Seed = 42,
     overwrite: Overwrite = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train a model on chips and save it as a package."""
-    from rasterloom.models.catalog import find_adapter
-    from rasterloom.pipeline.datasets.prepare import prepare_data
-    from rasterloom.pipeline.outputs.cog import check_free
-    from rasterloom.pipeline.packages.save import save_package
+    from rasterloom.pipeline.training import train_model
 
-    check_free(output, overwrite=overwrite)
-    data = prepare_data(
-        str(chips), chip_size=chip_size, val_split_pct=val_share, batch_size=batch_size, seed=seed
-    )
-    learner = find_adapter(model).load()(
-        data,
-        backbone=backbone,
-        pretrained=pretrained,
-        class_balancing=class_balancing,
-        dice_loss_fraction=dice,
-    )
-    learner.fit(epochs, lr=lr, early_stopping=early_stopping)
-    path = save_package(learner, output, overwrite=overwrite)
-    typer.echo(str(path))
-    typer.echo(f"next: rasterloom classify-pixels RASTER {path} -o classes.tif", err=True)
+    for path in chips:
+        check_there("chips", str(path))
+    plain: dict[str, Any] = {"chip_size": chip_size, "class_balancing": class_balancing or None}
+    plain["dice_loss_fraction"] = dice or None
+    arguments = {name: value for name, value in plain.items() if value is not None} | _pairs(setting)
+    with client_of(workers, cluster) as client:
+        path = train_model.train_model(
+            [str(path) for path in chips],
+            model,
+            arguments,
+            batch_size=batch_size,
+            max_epochs=epochs,
+            learning_rate=lr,
+            backbone_model=backbone,
+            validation_percent=round(100 * val_share, 9),
+            pretrained_model=pretrained_model,
+            stop_training=early_stopping,
+            freeze_model=freeze,
+            overwrite_model=overwrite,
+            output_name=output.absolute(),
+            context={} if processor is None else {"processorType": processor.value},
+            client=client,
+            pretrained=pretrained,
+            progress=not quiet,
+            seed=seed,
+            trust=trust,
+        )
+    typer.echo(path)
+    if not quiet:
+        typer.echo(f"next: rasterloom classify-pixels RASTER {path} -o classes.tif", err=True)
+
+
+def _pairs(settings: list[str] | None) -> dict[str, str]:
+    pairs = {}
+    for text in settings or ():
+        name, sign, value = text.partition("=")
+        if not sign or not name.strip():
+            from rasterloom.models.errors import SettingError
+
+            raise SettingError(f"--set {text} cannot be read: write a name, =, and a value: focal_loss=true.")
+        pairs[name.strip()] = value.strip()
+    return pairs

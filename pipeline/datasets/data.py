@@ -16,7 +16,7 @@ from rasterloom.models.errors import ModelMismatchError
 from rasterloom.pipeline.datasets.augment import Augmentation
 from rasterloom.pipeline.datasets.batches import Batches
 from rasterloom.pipeline.datasets.form import Form, Legend
-from rasterloom.pipeline.datasets.order import EpochOrder, Order, unpaired_order
+from rasterloom.pipeline.datasets.order import EpochOrder, Order, Shares, unpaired_order
 from rasterloom.pipeline.datasets.pictures import add_legend, check_stretch, new_figure
 from rasterloom.pipeline.datasets.pixels import Pixels
 from rasterloom.pipeline.datasets.preparation import Preparation, Scaling
@@ -160,11 +160,12 @@ class ImageryData:
         """
         store = self.train.source.spec
         for row in CATALOG:
-            if row.name == model_name and row.task != self.form.task:
-                formats = ", ".join(name for name, kind in KINDS.items() if kind.task == row.task)
+            if row.name == model_name and self.form.task not in row.tasks:
+                formats = ", ".join(name for name, kind in KINDS.items() if kind.task in row.tasks)
                 raise ModelMismatchError(
-                    f"{model_name} learns {row.task}, and these are {store.metadata_format} chips, for "
-                    f"{self.form.task}: export chips as {formats}, or read these with another dataset_type."
+                    f"{model_name} learns {' and '.join(row.tasks)}, and these are {store.metadata_format} "
+                    f"chips, for {self.form.task}: export chips as {formats}, or read these with another "
+                    "dataset_type."
                 )
         return ModelSpec(
             model=model_name,
@@ -188,6 +189,7 @@ class ImageryData:
         seed: int | None = None,
         iterations: int | None = None,
         batch_size: int | None = None,
+        share: tuple[int, int] = (0, 1),
     ) -> Batches:
         """Shuffled, randomly cropped and augmented batches of the training chips.
 
@@ -201,6 +203,8 @@ class ImageryData:
             Batches in an epoch; None is one pass over the chips.
         batch_size
             Chips in a batch; None takes the data's own.
+        share
+            Number of a process and of processes that train together: its part of each batch.
         """
         seed = self.seed if seed is None else seed
         order = _order(
@@ -209,12 +213,23 @@ class ImageryData:
             seed=seed,
             shuffle=True,
             iterations=iterations,
+            share=share,
         )
         return self._batches(self.train, order, self._preparation(random=True), seed, device)
 
-    def valid_loader(self, *, device: torch.device | None = None, batch_size: int | None = None) -> Batches:
-        """The validation chips in order, the middle of each, unchanged but for the caller's own transform."""
-        order = _order(self.valid, batch_size=batch_size or self.batch_size, seed=self.seed, shuffle=False)
+    def valid_loader(
+        self,
+        *,
+        device: torch.device | None = None,
+        batch_size: int | None = None,
+        share: tuple[int, int] = (0, 1),
+    ) -> Batches:
+        """The validation chips in order, the middle of each, unchanged but for the caller's own transform.
+
+        Settings as for :meth:`train_loader`.
+        """
+        size = batch_size or self.batch_size
+        order = _order(self.valid, batch_size=size, seed=self.seed, shuffle=False, share=share)
         return self._batches(self.valid, order, self._preparation(random=False), self.seed, device)
 
     def show_batch(self, rows: int = 3, **kwargs: Any) -> "Figure":
@@ -273,14 +288,22 @@ class ImageryData:
 
 
 def _order(
-    chips: Chips, *, batch_size: int, seed: int, shuffle: bool, iterations: int | None = None
+    chips: Chips,
+    *,
+    batch_size: int,
+    seed: int,
+    shuffle: bool,
+    iterations: int | None = None,
+    share: tuple[int, int] = (0, 1),
 ) -> Order:
+    settings: dict[str, Any] = {"seed": seed, "shuffle": shuffle, "iterations": iterations}
+    whole: Order
     if chips.other is None:
-        return EpochOrder(
-            len(chips), batch_size=batch_size, seed=seed, shuffle=shuffle, iterations=iterations
-        )
-    counts = (len(chips), len(chips.other))
-    return unpaired_order(counts, batch_size=batch_size, seed=seed, shuffle=shuffle, iterations=iterations)
+        whole = EpochOrder(len(chips), batch_size=batch_size, **settings)
+    else:
+        whole = unpaired_order((len(chips), len(chips.other)), batch_size=batch_size, **settings)
+    rank, size = share
+    return whole if size == 1 else Shares(whole, rank=rank, size=size, shuffle=shuffle)
 
 
 def _both(classes: tuple[ClassInfo, ...], others: tuple[ClassInfo, ...]) -> tuple[ClassInfo, ...]:

@@ -84,6 +84,63 @@ class EpochOrder(Sampler[list[int]]):
             waiting = waiting[self.batch_size :]
 
 
+class Shares(Sampler[list[Any]]):
+    """What one of several processes takes of each batch of an order: every ``size``-th chip.
+
+    The shares of a batch are the batch, so that processes that add up their gradients take the steps of one.
+    """
+
+    def __init__(self, whole: Order, *, rank: int, size: int, shuffle: bool) -> None:
+        """Share an order.
+
+        Parameters
+        ----------
+        whole
+            The batches of all processes together.
+        rank
+            Number of this process, 0..size-1.
+        size
+            Number of processes.
+        shuffle
+            Whether it is trained with these batches: then each share has two chips or more, for the sake of
+            batch statistics, and a batch with fewer goes round again. Otherwise every chip is in one share,
+            and a batch whose share is empty is left out.
+        """
+        self.whole, self.rank, self.size, self._least = whole, rank, size, 2 * size if shuffle else 0
+        self._weights: list[float] = []
+        self._count = len(whole) if shuffle else sum(len(batch) > rank for batch in whole)
+
+    @property
+    def epoch(self) -> int:
+        return self.whole.epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """The next pass is that of ``epoch``, for all processes."""
+        self.whole.set_epoch(epoch)
+
+    def weight(self, number: int) -> float:
+        """What the mean over a share counts for in the mean of all processes' shares; 1 for an equal share.
+
+        Parameters
+        ----------
+        number
+            Of a batch of the running pass that was handed out already.
+        """
+        return self._weights[number]
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        self._weights = []
+        for batch in self.whole:
+            count = max(len(batch), self._least)
+            share = [batch[place % len(batch)] for place in range(self.rank, count, self.size)]
+            if share:
+                self._weights.append(len(share) * self.size / count)
+                yield share
+
+
 class UnpairedOrder(Sampler[list[tuple[int, int]]]):
     """Pairs of positions in two sets of chips that do not belong together.
 

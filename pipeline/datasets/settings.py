@@ -13,7 +13,7 @@ from rasterloom.pipeline.datasets.transforms import Transform
 
 IMAGERY_TYPES = ("RGB", "multispectral")
 
-_DEFAULTS: Mapping[str, Any] = {
+KEYWORDS: Mapping[str, Any] = {
     "background_classcode": None,
     "classes_of_interest": None,
     "downsample_factor": 4,
@@ -24,6 +24,7 @@ _DEFAULTS: Mapping[str, Any] = {
     "remap_classes": None,
     "stratify": None,
 }
+"""What prepare_data takes by keyword besides its named arguments, and the defaults."""
 _ELSEWHERE = {
     "min_points": "point clouds",
     "extra_features": "point clouds",
@@ -69,7 +70,7 @@ class Extras:
         }
         wrong = sorted(name for name in self.given if useless.get(name))
         if wrong:
-            left = sorted(name for name in _DEFAULTS if not useless.get(name))
+            left = sorted(name for name in KEYWORDS if not useless.get(name))
             raise SettingError(
                 f"{', '.join(wrong)} has no effect on these chips: besides its named arguments prepare_data "
                 f"takes {', '.join(left)} for them."
@@ -88,13 +89,13 @@ def check_extras(given: Mapping[str, Any]) -> Extras:
         raise SettingError(
             f"{name} is for {_ELSEWHERE[name]}, and prepare_data reads chips of rasters: leave it out."
         )
-    unknown = sorted(set(given) - set(_DEFAULTS))
+    unknown = sorted(set(given) - set(KEYWORDS))
     if unknown:
         raise SettingError(
             f"prepare_data does not take {', '.join(unknown)}: besides its named arguments it takes "
-            f"{', '.join(_DEFAULTS)}."
+            f"{', '.join(KEYWORDS)}."
         )
-    extras = Extras({**_DEFAULTS, **given}, frozenset(n for n, value in given.items() if value is not None))
+    extras = Extras({**KEYWORDS, **given}, frozenset(n for n, value in given.items() if value is not None))
     _check_numbers(extras)
     _check_classes(extras)
     if extras["imagery_type"] not in (None, *IMAGERY_TYPES):

@@ -57,6 +57,23 @@ class CellBlock:
     def cell_ids(self) -> Iterator[str]:
         return (cell_id(row, col) for row, col in self.positions())
 
+    def block_side(self) -> int:
+        """Cells on each side of a batch, where this is all there is to do."""
+        return max(1, math.ceil(math.sqrt(self.cells / MOST_BATCHES)))
+
+    @property
+    def batch_count(self) -> int:
+        side = self.block_side()
+        return -(-self.rows // side) * -(-self.cols // side)
+
+    def batches(self) -> "Iterator[CellBlock]":
+        """Compact rectangles of its cells, row-major, made one at a time."""
+        side = self.block_side()
+        for row in range(self.row, self.row + self.rows, side):
+            for col in range(self.col, self.col + self.cols, side):
+                rows, cols = min(side, self.row + self.rows - row), min(side, self.col + self.cols - col)
+                yield CellBlock(row, col, rows, cols)
+
 
 def cell_id(row: int, col: int) -> str:
     """The name of a cell, in file names and reports."""
@@ -139,18 +156,12 @@ class CellGrid:
 
     def block_side(self) -> int:
         """Cells on each side of a batch."""
-        return max(1, math.ceil(math.sqrt(self.whole.cells / MOST_BATCHES)))
+        return self.whole.block_side()
 
     @property
     def batch_count(self) -> int:
-        side = self.block_side()
-        return -(-self.whole.rows // side) * -(-self.whole.cols // side)
+        return self.whole.batch_count
 
     def batches(self) -> Iterator[CellBlock]:
         """Compact rectangles of cells, row-major, made one at a time."""
-        side, whole = self.block_side(), self.whole
-        for row in range(whole.row, whole.row + whole.rows, side):
-            for col in range(whole.col, whole.col + whole.cols, side):
-                rows = min(side, whole.row + whole.rows - row)
-                cols = min(side, whole.col + whole.cols - col)
-                yield CellBlock(row, col, rows, cols)
+        return self.whole.batches()

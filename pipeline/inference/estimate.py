@@ -13,6 +13,7 @@ from rasterloom.pipeline.inference.models import staged_model
 from rasterloom.pipeline.inference.plan import PixelPlan
 from rasterloom.pipeline.inference.planner import Wishes, plan_pixels
 from rasterloom.pipeline.inference.predict import PixelPredictor, resident_predictor
+from rasterloom.pipeline.inference.scripts import scripted
 from rasterloom.pipeline.inference.sizing import chip_counts
 from rasterloom.pipeline.rasters.open import describe
 
@@ -54,8 +55,15 @@ class Estimate:
 
 def estimate_pixels(input_raster: Any, model: Any, wishes: Wishes, *, client: Any = None) -> Estimate:
     """Price a pixel classification; arguments as in :func:`classify_pixels`. Writes nothing."""
-    raster = describe(input_raster)
-    with staged_model(model) as staged:
+    raster, files = describe(input_raster), scripted(model)
+    if files is not None:
+        from rasterloom.pipeline.inference.script_estimate import (
+            estimate_script,
+        )  # it takes Estimate from here
+
+        files.check_trust(trust=wishes.trust)
+        return estimate_script(raster, files, wishes, client=client)
+    with staged_model(model, trust=wishes.trust) as staged:
         plan = plan_pixels(raster, staged, wishes, client=client)
         # the probe runs here: a scheduler's workers may be busy, and the ratio of devices is theirs
         probe = plan if client is None else replace(plan, device="cpu", precision="float32")

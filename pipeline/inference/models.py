@@ -23,6 +23,7 @@ from rasterloom.models.errors import (
 from rasterloom.pipeline.packages.archive import write_archive
 from rasterloom.pipeline.packages.load import Package, build_model, load_package, read_package
 from rasterloom.pipeline.packages.manifest import dump_emd
+from rasterloom.pipeline.packages.model import usable
 from rasterloom.pipeline.packages.save import save_package
 from rasterloom.pipeline.rasters.grid import same_crs
 from rasterloom.pipeline.rasters.raster import Raster
@@ -55,24 +56,39 @@ class StagedModel:
         OutputError
             If it cannot be written.
         """
-        place = Place.of(folder)
-        name = f"model-{_hash_of(self.path)}.dlpk"
-        try:
-            if not place.exists(name):
-                place.upload(name, self.path)
-        except OSError as error:
-            raise OutputError(f"the model cannot be written to {place}: {error}.") from error
-        return f"{place.url}/{name}"
+        return place_package(self.path, folder)
+
+
+def place_package(path: Path, folder: str | Path | Place) -> str:
+    """Copy a package into ``folder`` under the name of its content; says its path or URL there.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    place = Place.of(folder)
+    name = f"model-{_hash_of(path)}.dlpk"
+    try:
+        if not place.exists(name):
+            place.upload(name, path)
+    except OSError as error:
+        raise OutputError(f"the model cannot be written to {place}: {error}.") from error
+    return f"{place.url}/{name}"
 
 
 @contextmanager
-def staged_model(model: Any) -> Iterator[StagedModel]:
+def staged_model(model: Any, *, trust: bool = False) -> Iterator[StagedModel]:
     """The model as a package, for as long as the context lasts.
 
     Parameters
     ----------
     model
-        Path of a .dlpk or .emd or URL of a .dlpk, what :func:`load_package` returned, or a model object.
+        Path of a .dlpk or .emd, URL of a .dlpk, name of an installed model, what :func:`load_package`
+        returned, a :class:`~rasterloom.pipeline.packages.model.Model`, the dictionary of an .emd, or a model
+        object.
+    trust
+        Whether code in a package that is given by path may be run.
 
     Raises
     ------
@@ -81,10 +97,11 @@ def staged_model(model: Any) -> Iterator[StagedModel]:
     MissingInputError, PackageError
         If the package is not there, cannot be read, or holds a program that is not trusted.
     """
+    model = usable(model, trust=trust)
     with tempfile.TemporaryDirectory(prefix="rasterloom-model-") as name:
         folder = Path(name)
         if isinstance(model, str | Path | Place):
-            yield _of_package(load_package(model), folder, model)
+            yield _of_package(load_package(model, trust=trust), folder, model)
         elif isinstance(model, Package):
             yield _of_package(model, folder)
         elif hasattr(model, "network") and hasattr(model, "spec"):
@@ -114,10 +131,24 @@ def load_staged(package: str) -> "ReadyModel":
         If the content is not what the name says, or cannot be read.
     """
     share_free_memory()
+    if _NAMED.fullmatch(package.rpartition("/")[2]) is None:
+        return _ready(load_package(package))
+    return _ready(read_package(read_placed(package), source=package, trust=True))
+
+
+def read_placed(package: str) -> bytes:
+    """The content of a package that :func:`place_package` has put somewhere.
+
+    Raises
+    ------
+    PackageError
+        If the content is not what the name says.
+    MissingInputError
+        If it is gone.
+    """
     folder, _, name = package.rpartition("/")
     named = _NAMED.fullmatch(name)
-    if named is None:
-        return _ready(load_package(package))
+    assert named is not None, "it is named by its content"
     try:
         content = Place.of(folder).read(name)
     except FileNotFoundError as error:
@@ -126,7 +157,12 @@ def load_staged(package: str) -> "ReadyModel":
         raise PackageError(
             f"{package} is refused: its content is not what this run put there. Remove it and start again."
         )
-    return _ready(read_package(content, source=package, trust=True))
+    return content
+
+
+def named_by_content(path: Path) -> Path:
+    """Rename a package to the hash of its content; says where it is then."""
+    return path.rename(path.with_name(f"model-{_hash_of(path)}.dlpk"))
 
 
 def _ready(package: Package) -> "ReadyModel":
@@ -138,7 +174,7 @@ def _of_package(package: Package, folder: Path, given: Any = None) -> StagedMode
     package.check_trust()
     path = Path(given) if isinstance(given, str | Path) else None
     if path is None or path.suffix != ".dlpk" or package.trust or not path.is_file():
-        path = _named(_packed(package, folder))
+        path = named_by_content(_packed(package, folder))
     return StagedModel(path, package.spec, package.digest, _tile_multiple(package))
 
 
@@ -146,17 +182,23 @@ def _of_object(model: Any, folder: Path) -> StagedModel:
     # a brought network goes to the caller's own workers as it is, code included
     program = model.program(pickled=True) if hasattr(model, "program") else None
     saved = save_package(
-        model, folder / "model", compute_metrics=False, save_inference_file=False, program=program
+        model,
+        folder / "model",
+        compute_metrics=False,
+        save_inference_file=False,
+        report=False,
+        program=program,
     )
     digest = load_package(saved.with_suffix("")).digest if program is None else model.digest
-    return StagedModel(_named(saved), model.spec, digest, model.tile_multiple)
+    return StagedModel(named_by_content(saved), model.spec, digest, model.tile_multiple)
 
 
 def _packed(package: Package, folder: Path) -> Path:
     ending = package.weights_name.rpartition(".")[2]
     emd = {**package.emd, "ModelFile": f"model.{ending}"}
     path = folder / "model.dlpk"
-    write_archive(path, {"model.emd": dump_emd(emd), f"model.{ending}": package.weights})
+    files = {name: package.member(name) for name in package.files}
+    write_archive(path, {"model.emd": dump_emd(emd), f"model.{ending}": package.weights, **files})
     return path
 
 
@@ -167,10 +209,6 @@ def _tile_multiple(package: Package) -> int:
         return describe(package.spec).tile_multiple
     except SettingError as error:
         raise PackageError(f"{package.source} contradicts itself: {error}") from error
-
-
-def _named(path: Path) -> Path:
-    return path.rename(path.with_name(f"model-{_hash_of(path)}.dlpk"))
 
 
 def _hash_of(path: Path) -> str:

@@ -38,6 +38,7 @@ def classify_pixels(
     max_cog_size: int = 65_536,
     precision: str | None = None,
     compiled: bool = False,
+    trust: bool = False,
     performance_report: str | Path | None = None,
     progress: bool = True,
     **kwargs: Any,
@@ -53,10 +54,12 @@ def classify_pixels(
         A path or URL, a folder or list of them (one mosaic), a STAC item or collection of items, a Zarr
         store, or a georeferenced DataArray: see :func:`rasterloom.pipeline.open_raster`.
     model
-        Path or URL of a .dlpk or .emd package, a model such as :class:`rasterloom.models.UnetClassifier`, or
-        any network wrapped by :func:`rasterloom.models.from_torch`.
+        Path or URL of a .dlpk or .emd package, the name of an installed model, a
+        :class:`rasterloom.pipeline.Model`, a model such as :class:`rasterloom.models.UnetClassifier`, or any
+        network wrapped by :func:`rasterloom.models.from_torch`. With ``trust=True`` also a package of
+        other software that is run by an inference function of its own, a Python raster function.
     model_arguments
-        Values may be text.
+        Values may be text. An inference function takes the parameters that it names itself; a network takes
 
         - ``tile_size``: what the network sees, in pixels; default: the model's.
         - ``padding``: border of a tile that is dropped or blended, in pixels, less than half of tile_size;
@@ -112,6 +115,9 @@ def classify_pixels(
         ``float32``, ``bfloat16`` or ``float16``. None: float32 on CPU, 16 bits on a GPU.
     compiled
         Run the network through ``torch.compile``: minutes of preparation, then faster on most GPUs.
+    trust
+        Whether code in the package may be run: a network that is a program of its author, a model's Python
+        file, or an inference function. It can do anything that you can.
     performance_report
         Write Dask's report of the run (HTML) to this path; needs a client.
     progress
@@ -144,6 +150,7 @@ def classify_pixels(
         probability_type=probability_type,
         precision=precision,
         compiled=compiled,
+        trust=trust,
     )
     settings = RunSettings(
         client=client,

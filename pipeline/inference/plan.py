@@ -11,6 +11,7 @@ from rasterloom.cluster.places import Place
 from rasterloom.pipeline.inference.arguments import PixelArguments
 from rasterloom.pipeline.inference.cells import CellBlock, CellGrid, cell_id
 from rasterloom.pipeline.inference.decide import Decision
+from rasterloom.pipeline.inference.script_plan import ScriptCells
 from rasterloom.pipeline.inference.wanted import Mask
 from rasterloom.pipeline.rasters.grid import Grid, Window
 from rasterloom.pipeline.rasters.raster import Raster
@@ -116,7 +117,7 @@ class PixelPlan:
 class CellTiles:
     """Where the finished cells of a run are, for whoever puts them together."""
 
-    cells: CellGrid
+    cells: CellGrid | ScriptCells
     place: Place
 
     def within(self, window: Window) -> Iterator[tuple[str, Window]]:

@@ -46,6 +46,8 @@ class Wishes:
     probability_type: str = "uint8"
     precision: str | None = None
     compiled: bool = False
+    trust: bool = False
+    """Whether code in the package may be run."""
 
 
 def plan_pixels(raster: Raster, staged: StagedModel, wishes: Wishes, *, client: Any = None) -> PixelPlan:
@@ -69,7 +71,7 @@ def plan_pixels(raster: Raster, staged: StagedModel, wishes: Wishes, *, client: 
         probability_type=wishes.probability_type,
     )
     stride = stride_of(arguments.tile_size, arguments.padding)
-    raster, extent = _ground(raster, context, stride)
+    raster, extent = ground(raster, context, stride)
     bands = bands_for(spec, raster)
     mask = context.get("mask")
     return PixelPlan(
@@ -87,8 +89,11 @@ def plan_pixels(raster: Raster, staged: StagedModel, wishes: Wishes, *, client: 
     )
 
 
-def _ground(raster: Raster, context: Mapping[str, Any], stride: int) -> tuple[Raster, Window]:
-    """The raster on the grid that it is read on, and the part of it that is computed."""
+def ground(raster: Raster, context: Mapping[str, Any], stride: int) -> tuple[Raster, Window]:
+    """The raster on the grid that it is read on, and the part of it that is computed.
+
+    Raises SettingError or CrsError if the context cannot be met.
+    """
     if context.get("snapRaster") is None:
         raster = target_grid(raster, context)
         return raster, extent_window(raster, context)

@@ -1,13 +1,14 @@
 """Run a pixel plan: compute its cells, put them together, tidy up."""
 
 import warnings
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rasterloom.cluster.driver import execute
-from rasterloom.cluster.jobs import Progress
+from rasterloom.cluster.jobs import Progress, RunBatch
 from rasterloom.cluster.markers import RunFolder
 from rasterloom.cluster.places import Place
 from rasterloom.cluster.progress import progress_bar
@@ -18,7 +19,13 @@ from rasterloom.pipeline.inference.names import check_name, check_no_input
 from rasterloom.pipeline.inference.plan import CellTiles, PixelPlan
 from rasterloom.pipeline.inference.planner import Wishes, plan_pixels
 from rasterloom.pipeline.inference.product import product_of
+from rasterloom.pipeline.inference.script_batch import run_script_batch
+from rasterloom.pipeline.inference.script_plan import ScriptPlan
+from rasterloom.pipeline.inference.script_planner import plan_script
+from rasterloom.pipeline.inference.script_product import script_product
+from rasterloom.pipeline.inference.scripts import StagedScript, scripted, staged_script
 from rasterloom.pipeline.outputs.cog import assemble, check_free, output_name
+from rasterloom.pipeline.outputs.raster import OutputRaster
 from rasterloom.pipeline.rasters.pinned import pinned
 from rasterloom.pipeline.rasters.raster import Raster
 
@@ -37,6 +44,36 @@ class RunSettings:
     on_progress: Any = None
 
 
+@dataclass(frozen=True)
+class Work:
+    """A run that has been decided on, whatever computes its pixels."""
+
+    plan: PixelPlan | ScriptPlan
+    run: RunBatch
+    staged: StagedModel | StagedScript
+    product: Callable[[Any, Any], OutputRaster]
+    """From the plan and the summaries of its batches to all of the output but its pixels."""
+
+
+@contextmanager
+def work_of(raster: Raster, model: Any, wishes: Wishes, client: Any) -> Iterator[Work]:
+    """What a run of a model will be, for as long as the context lasts. Errors as for the planners."""
+    files = scripted(model)
+    if files is not None:
+        files.check_trust(trust=wishes.trust)
+        with staged_script(files) as staged:
+            plan = plan_script(raster, staged, wishes, client=client)
+            yield Work(plan, run_script_batch, staged, script_product)
+        return
+    with staged_model(model, trust=wishes.trust) as ready:
+        yield Work(
+            plan_pixels(raster, ready, wishes, client=client),
+            run_batch,
+            ready,
+            lambda plan, summaries: product_of(plan, ready.spec, summaries),
+        )
+
+
 def classify_raster(raster: Raster, output: str, model: Any, wishes: Wishes, settings: RunSettings) -> str:
     """Plan, run and assemble one raster's result; says where it stands."""
     check_name(output)
@@ -45,8 +82,8 @@ def classify_raster(raster: Raster, output: str, model: Any, wishes: Wishes, set
         check_free(output, overwrite=settings.overwrite)
     place, client = Place.of(output).parent, settings.client
     with ExitStack() as stack:
-        staged = stack.enter_context(staged_model(model))
-        plan = plan_pixels(raster, staged, wishes, client=client)
+        work = stack.enter_context(work_of(raster, model, wishes, client))
+        plan = work.plan
         folder = RunFolder(place / "_run" / plan.id[:16])
         final = output_name(output, plan.grid.shape, max_cog_size=settings.max_cog_size)
         if final != output:
@@ -55,12 +92,12 @@ def classify_raster(raster: Raster, output: str, model: Any, wishes: Wishes, set
             return final
         if not settings.retry_failed and final != output:
             check_free(final, overwrite=settings.overwrite)
-        plan = _at_home(plan, staged, folder)
+        plan = _at_home(plan, work, folder)
         title = f"classify {Place.of(output).name}"
         report = execute(
             client,
             plan,
-            run_batch,
+            work.run,
             folder,
             max_failed=settings.max_failed,
             threads=batches_at_once(wishes.context.get("parallelProcessingFactor"), client, plan.batch_count),
@@ -69,7 +106,7 @@ def classify_raster(raster: Raster, output: str, model: Any, wishes: Wishes, set
             performance_report=settings.performance_report,
             title=title,
         )
-    final = _assembled(plan, staged, folder, output, settings)
+    final = _assembled(plan, work, folder, output, settings)
     if report.failed:
         warnings.warn(
             f"{len(report.failed)} of {report.cells} cells could not be computed and are empty: "
@@ -92,26 +129,26 @@ def _nothing_to_retry(folder: RunFolder, output: str, settings: RunSettings) -> 
     return ended and place.parent.exists(place.name)
 
 
-def _at_home(plan: PixelPlan, staged: StagedModel, folder: RunFolder) -> PixelPlan:
+def _at_home(plan: PixelPlan | ScriptPlan, work: Work, folder: RunFolder) -> PixelPlan | ScriptPlan:
     """The plan with everything it needs in the run's folder, which all workers can reach."""
     return replace(
         plan,
         raster=pinned(plan.raster, folder.inputs),
         mask=plan.mask and plan.mask.at_home(folder.inputs),
-        package=str(staged.place(folder.inputs)),
+        package=str(work.staged.place(folder.inputs)),
         tiles=folder.tiles,
     )
 
 
 def _assembled(
-    plan: PixelPlan, staged: StagedModel, folder: RunFolder, output: str, settings: RunSettings
+    plan: PixelPlan | ScriptPlan, work: Work, folder: RunFolder, output: str, settings: RunSettings
 ) -> str:
     summaries = (result.summary for result in folder.results())
     assert plan.tiles is not None, "the plan has been brought home"
     return assemble(
         settings.client,
         CellTiles(plan.cells, plan.tiles),
-        product_of(plan, staged.spec, summaries),
+        work.product(plan, summaries),
         output,
         max_cog_size=settings.max_cog_size,
         folder=folder,

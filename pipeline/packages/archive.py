@@ -104,16 +104,21 @@ class Archive:
         """Names of the files in it, with forward slashes."""
         return sorted(self._members)
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, *, most: int = MOST_BYTES) -> bytes:
         """The bytes of a member.
 
         Raises
         ------
         PackageError
-            If there is no such member or it is damaged.
+            If there is no such member, it is damaged, or has more than ``most`` bytes.
         """
         if name not in self._members:
             raise PackageError(f"{self.source} lacks {name}: it holds {', '.join(self.names) or 'nothing'}.")
+        size = self._members[name].file_size
+        if size > most:
+            raise PackageError(
+                f"{self.source} is refused: its member {name} has {size} bytes, and {most} are allowed."
+            )
         try:
             return self._zip.read(self._members[name])
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:

@@ -3,32 +3,31 @@
 import hashlib
 import io
 import json
-import pickle
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from rasterloom.cluster.places import Place
 from rasterloom.models.catalog import find_adapter
 from rasterloom.models.contract import ModelSpec
-from rasterloom.models.errors import MissingInputError, ModelMismatchError, PackageError, SettingError
+from rasterloom.models.errors import ModelMismatchError, PackageError, SettingError
 from rasterloom.models.history import History
-from rasterloom.pipeline.packages.archive import Archive
-from rasterloom.pipeline.packages.manifest import from_emd, parse_emd
+from rasterloom.pipeline.packages.finding import Described, find_package, open_archive
+from rasterloom.pipeline.packages.manifest import from_emd
+from rasterloom.pipeline.packages.members import Members
+from rasterloom.pipeline.packages.tensors import PICKLED, SAFETENSORS, read_state, read_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from rasterloom.models.networks.programs import Program
 
-MOST_EMD_BYTES = 64 * 2**20
-ARCHIVE_SUFFIXES = (".dlpk", ".zip")
-_SAFETENSORS = (".safetensors",)
-_PICKLED = (".pth", ".pt")
 _PROGRAMS = (".pt2", ".torchscript", ".onnx", ".pickle")
 """What a network of another author is written as."""
+_CODE = (".py", ".pyc", ".pyd", ".so")
+"""Files that are there to be run."""
 _BLOCK = 2**20
 
 
@@ -47,13 +46,21 @@ class Package:
     """The training table."""
     source: str
     """What messages call it."""
+    members: Members = field(repr=False)
+    """Where its files are read from."""
+    files: tuple[str, ...] = ()
+    """Further files that the model is made of; see :meth:`member`."""
+    optimizer: str | None = None
+    """File with the optimiser's state, where there is one."""
     trust: bool = False
-    """Whether a network that is a program may be run."""
+    """Whether code in the package may be run: a network that is a program, a model's Python file."""
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of spec and weights, in hexadecimal: equal for models that compute the same."""
+        """SHA-256 of spec, files and weights, in hexadecimal: equal for models that compute the same."""
         digest = hashlib.sha256(json.dumps(self.spec.to_json(), sort_keys=True).encode())
+        for name in self.files:
+            digest.update(hashlib.sha256(name.encode() + b"\0" + self._content(name)).digest())
         with io.BytesIO(self.weights) if isinstance(self.weights, bytes) else self.weights.open("rb") as file:
             while block := file.read(_BLOCK):
                 digest.update(block)
@@ -67,9 +74,37 @@ class Package:
         PackageError
             If the file is damaged, or holds anything but tensors.
         """
-        if self.weights_name.endswith(_SAFETENSORS):
-            return _read_safetensors(self.weights, f"{self.source}, {self.weights_name}")
-        return _read_pickled(self.weights, f"{self.source}, {self.weights_name}")
+        return read_tensors(
+            self.weights, name=self.weights_name, source=f"{self.source}, {self.weights_name}"
+        )
+
+    def optimizer_state(self) -> dict[str, Any] | None:
+        """State of the optimiser of the last run, where the package holds it.
+
+        Raises
+        ------
+        PackageError
+            If the file is damaged, or holds anything but tensors and plain values.
+        """
+        if self.optimizer is None:
+            return None
+        return read_state(self._content(self.optimizer), source=f"{self.source}, {self.optimizer}")
+
+    def member(self, name: str) -> bytes:
+        """The content of a file of the package.
+
+        Parameters
+        ----------
+        name
+            Its path relative to the ``.emd``, with forward slashes.
+
+        Raises
+        ------
+        PackageError
+            If it is not there or damaged, or is code and the package is not trusted.
+        """
+        self._check_code(name)
+        return self._content(name)
 
     def program(self) -> "Program":
         """The network as a program, of a model that is not built from its description."""
@@ -78,13 +113,36 @@ class Package:
         content = self.weights if isinstance(self.weights, bytes) else self.weights.read_bytes()
         return Program(ProgramKind(self.weights_name.rpartition(".")[2]), content)
 
+    @property
+    def needs_trust(self) -> bool:
+        """Whether it is made of code that is run when the model is built, or predicts."""
+        from rasterloom.models.networks.programs import HARMLESS
+
+        harmless = tuple(f".{kind}" for kind in HARMLESS)
+        program = self.weights_name.endswith(_PROGRAMS) and not self.weights_name.endswith(harmless)
+        return program or any(name.lower().endswith(_CODE) for name in self.files)
+
     def check_trust(self) -> None:
-        """Refuse a network that is a program and not trusted. Raises PackageError with what to do."""
+        """Refuse code that the model is made of, where it is not trusted. Raises PackageError."""
+        for name in self.files:
+            self._check_code(name)
         if self.weights_name.endswith(_PROGRAMS):
             from rasterloom.models.networks.programs import ProgramKind, check_trust
 
             kind = ProgramKind(self.weights_name.rpartition(".")[2])
             check_trust(kind, trust=self.trust, source=self.source)
+
+    def _check_code(self, name: str) -> None:
+        if not self.trust and name.lower().endswith(_CODE):
+            raise PackageError(
+                f"{self.source} is made of {name}, Python code that is run when the model is built. If you "
+                "trust where it is from, say so and give the tools what comes back: load_package(path, "
+                "trust=True)."
+            )
+
+    def _content(self, name: str) -> bytes:
+        found = self.members.find(name)
+        return found if isinstance(found, bytes) else found.read_bytes()
 
 
 def load_package(
@@ -96,12 +154,14 @@ def load_package(
     ----------
     path
         A ``.dlpk`` file, an ``.emd`` file with its weights beside it, the folder of one, or either path
-        without its ending; or the URL of a ``.dlpk`` file, such as s3://bucket/fields.dlpk.
+        without its ending; the URL of a ``.dlpk`` file, such as s3://bucket/fields.dlpk; or the name of a
+        model that is installed in the registry.
     working_dir
         A name alone that is nowhere else is looked for in this folder's ``models``.
     trust
-        Whether a network may be run that is a program of its author, as ``from_torch`` brings them. Without
-        it packages of weights and of ONNX graphs can be used.
+        Whether code in the package may be run: a network that is a program of its author, as ``from_torch``
+        brings them, or the Python file of a model that brings its own class. Without it packages of weights
+        and of ONNX graphs can be used.
 
     Raises
     ------
@@ -112,26 +172,37 @@ def load_package(
     MissingExtraError
         If nothing here reads that kind of URL.
     """
-    return replace(_read(str(path) if isinstance(path, Place) else path, working_dir), trust=trust)
+    return package_of(find_package(path, working_dir), trust=trust)
 
 
 def read_package(content: bytes, *, source: str, trust: bool = False) -> Package:
     """The package in the bytes of a ``.dlpk`` file; otherwise as :func:`load_package`."""
-    return replace(_from_archive(io.BytesIO(content), source), trust=trust)
+    return package_of(open_archive(content, source), trust=trust)
 
 
-def _read(path: str | Path, working_dir: Path | None) -> Package:
-    try:
-        if isinstance(path, str) and "://" in path:
-            return _from_url(path)
-        found = _find(Path(path), working_dir)
-        if found.suffix.lower() in ARCHIVE_SUFFIXES:
-            return _from_archive(found, str(found))
-        return _from_emd_file(found)
-    except OSError as error:
-        if isinstance(error, MissingInputError):
-            raise
-        raise PackageError(f"{path} cannot be read: {error}.") from error
+def package_of(described: Described, *, trust: bool = False) -> Package:
+    """The package that a description is of; otherwise as :func:`load_package`."""
+    source = described.source
+    manifest = from_emd(described.emd, source=source)
+    name = manifest.model_file
+    endings = SAFETENSORS + PICKLED if find_adapter(manifest.spec.model).trainable else _PROGRAMS
+    if not name.lower().endswith(endings):
+        known = ", ".join(endings)
+        raise PackageError(
+            f"{source} holds its network as {name}, which cannot be read: it should be {known}."
+        )
+    return Package(
+        spec=manifest.spec,
+        emd=described.emd,
+        weights=described.members.find(name),
+        weights_name=name.lower(),
+        history=manifest.history,
+        source=source,
+        members=described.members,
+        files=tuple(sorted(manifest.files)),
+        optimizer=manifest.optimizer,
+        trust=trust,
+    )
 
 
 def build_model(package: Package, device: str = "cpu") -> Any:
@@ -144,12 +215,17 @@ def build_model(package: Package, device: str = "cpu") -> Any:
     Raises
     ------
     PackageError
-        If the weights are damaged or do not belong to the description, or the network is a program that is
-        not trusted.
+        If the weights are damaged or do not belong to the description, or the package is made of code that
+        is not trusted.
     """
-    trainable = find_adapter(package.spec.model).trainable
+    package.check_trust()  # before anything is read, also by a model class
+    row = find_adapter(package.spec.model)
+    own = getattr(row.load(), "from_package", None)
     try:
-        model = _from_weights(package) if trainable else _from_program(package)
+        if own is not None:
+            model = own(package, package.trust)
+        else:
+            model = _from_weights(package) if row.trainable else _from_program(package)
     except (ModelMismatchError, SettingError) as error:
         raise PackageError(f"{package.source} contradicts itself: {error}") from error
     model.history = package.history
@@ -167,7 +243,6 @@ def _from_weights(package: Package) -> Any:
 
 
 def _from_program(package: Package) -> Any:
-    package.check_trust()  # before anything is read, also by a model class
     kind = find_adapter(package.spec.model).load()
     return kind.from_program(
         package.spec,
@@ -175,106 +250,3 @@ def _from_program(package: Package) -> Any:
         trust=package.trust,
         source=f"{package.source}, {package.weights_name}",
     )
-
-
-def _from_url(url: str) -> Package:
-    place = Place.of(url)
-    if not place.name.lower().endswith(ARCHIVE_SUFFIXES):
-        raise PackageError(f"{url} is no package: a URL must be that of a .dlpk file.")
-    try:
-        content = place.parent.read(place.name)
-    except FileNotFoundError as error:
-        raise MissingInputError(f"{url} is not there: give the URL of a .dlpk file.") from error
-    return _from_archive(io.BytesIO(content), url)
-
-
-def _find(path: Path, working_dir: Path | None) -> Path:
-    path = path.expanduser()
-    places = [path]
-    if working_dir is not None and len(path.parts) == 1:
-        places.append(working_dir / "models" / path)
-    for place in places:
-        if place.is_dir():
-            return _emd_in(place)
-        for candidate in (place, place.with_name(f"{place.name}.dlpk"), place.with_name(f"{place.name}.emd")):
-            if candidate.is_file():
-                return candidate
-    raise MissingInputError(
-        f"{path} is not there: give a .dlpk or .emd file, or the folder of a saved model."
-    )
-
-
-def _emd_in(folder: Path) -> Path:
-    found = sorted(folder.glob("*.emd"))
-    if len(found) != 1:
-        raise PackageError(
-            f"{folder} is no model's folder: it holds {len(found)} .emd files and should hold one."
-        )
-    return found[0]
-
-
-def _from_archive(file: Path | BinaryIO, source: str) -> Package:
-    with Archive(file, source=source) as archive:
-        names = [name for name in archive.names if name.lower().endswith(".emd")]
-        if len(names) != 1:
-            raise PackageError(
-                f"{source} is no model package: it holds {len(names)} .emd files and should hold one."
-            )
-        emd = parse_emd(archive.read(names[0]), source=source)
-        folder = names[0].rpartition("/")[0]
-        return _package(emd, source, lambda name: archive.read(f"{folder}/{name}" if folder else name))
-
-
-def _from_emd_file(path: Path) -> Package:
-    if path.stat().st_size > MOST_EMD_BYTES:
-        raise PackageError(f"{path} is no .emd file: it is larger than {MOST_EMD_BYTES} bytes.")
-    emd = parse_emd(path.read_bytes(), source=str(path))
-    return _package(emd, str(path), lambda name: _weights_beside(path, name))
-
-
-def _weights_beside(emd: Path, name: str) -> Path:
-    weights = (emd.parent / name).resolve()
-    if not weights.is_relative_to(emd.parent.resolve()):
-        raise PackageError(f"{emd} names {name!r}, which leads out of its folder.")
-    if not weights.is_file():
-        raise PackageError(f"{emd} lacks its weights: {name} is not beside it.")
-    return weights
-
-
-def _package(emd: dict[str, Any], source: str, weights: Callable[[str], Path | bytes]) -> Package:
-    manifest = from_emd(emd, source=source)
-    name = manifest.model_file
-    endings = _SAFETENSORS + _PICKLED if find_adapter(manifest.spec.model).trainable else _PROGRAMS
-    if not name.lower().endswith(endings):
-        known = ", ".join(endings)
-        raise PackageError(
-            f"{source} holds its network as {name}, which cannot be read: it should be {known}."
-        )
-    return Package(manifest.spec, emd, weights(name), name.lower(), manifest.history, source)
-
-
-def _read_safetensors(weights: Path | bytes, source: str) -> dict[str, "Tensor"]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load, load_file
-
-    try:
-        return dict(load(weights) if isinstance(weights, bytes) else load_file(weights))
-    except (SafetensorError, OSError, ValueError) as error:
-        raise PackageError(f"{source}: the weights are damaged ({error}).") from error
-
-
-def _read_pickled(weights: Path | bytes, source: str) -> dict[str, "Tensor"]:
-    import torch
-
-    file = io.BytesIO(weights) if isinstance(weights, bytes) else weights
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise PackageError(
-            f"{source} is refused: it holds more than tensors, or is damaged ({error})."
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise PackageError(f"{source}: the weights are damaged ({error}).") from error
-    if not isinstance(state, Mapping) or not all(isinstance(item, torch.Tensor) for item in state.values()):
-        raise PackageError(f"{source} is refused: it holds something other than named tensors.")
-    return {str(name): tensor for name, tensor in state.items()}

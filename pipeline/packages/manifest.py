@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,10 @@ class Manifest:
     """Path of the weights relative to the ``.emd``, with forward slashes."""
     history: History
     """The training table."""
+    files: tuple[str, ...] = ()
+    """Further files that the model is made of, relative to the ``.emd``, with forward slashes."""
+    optimizer: str | None = None
+    """Path of the optimiser's state, where there is one."""
 
 
 def to_emd(
@@ -39,6 +43,8 @@ def to_emd(
     history: History,
     facts: Mapping[str, Any],
     inference_function: str | None,
+    files: Sequence[str] = (),
+    optimizer: str | None = None,
 ) -> dict[str, Any]:
     """The dictionary to write as ``.emd``: the exchanged keys, and our own section that alone is read back.
 
@@ -50,6 +56,10 @@ def to_emd(
         Further entries of this kind of model; a mapping among them is written as JSON text.
     inference_function
         Name of the inference script beside the ``.emd``, or None without one.
+    files
+        Names of further files beside the ``.emd`` that the model is made of.
+    optimizer
+        Name of the file with the optimiser's state, or None without one.
     """
     row = find_adapter(spec.model)
     emd: dict[str, Any] = {
@@ -77,6 +87,10 @@ def to_emd(
     if inference_function is not None:
         emd["InferenceFunction"] = inference_function
     emd[SECTION] = {"FormatVersion": FORMAT_VERSION, "Spec": spec.to_json(), "History": history.to_json()}
+    if files:
+        emd[SECTION]["Files"] = sorted(files)
+    if optimizer is not None:
+        emd[SECTION]["Optimizer"] = optimizer
     return emd
 
 
@@ -98,7 +112,8 @@ def from_emd(emd: Mapping[str, Any], *, source: str) -> Manifest:
         raise PackageError(
             f"{source} was not written by rasterloom: its .emd has no {SECTION} section (Framework "
             f"{emd.get('Framework', 'not given')!r}, ModelName {emd.get('ModelName', 'not given')!r}). "
-            "Give a package that was saved with model.save."
+            "Give a package that was saved with model.save. One that brings an inference function of its own "
+            "is run by classify_pixels(..., trust=True), which takes its path."
         )
     version = section.get("FormatVersion")
     if not isinstance(version, int) or version > FORMAT_VERSION:
@@ -111,12 +126,19 @@ def from_emd(emd: Mapping[str, Any], *, source: str) -> Manifest:
         history = History.from_json(section["History"])
         find_adapter(spec.model)
         _check_bands(spec)
-        model_file = emd["ModelFile"]
+        model_file, optimizer = emd["ModelFile"], section.get("Optimizer")
+        files = list(section.get("Files", ()))
     except KeyError as error:
         raise PackageError(f"{source} is damaged: its .emd lacks {error}.") from error
     except (SettingError, TypeError, ValueError, IndexError) as error:
         raise PackageError(f"{source} is damaged: its .emd cannot be read ({error}).") from error
-    return Manifest(spec, relative_name(model_file, source=source), history)
+    return Manifest(
+        spec,
+        relative_name(model_file, source=source),
+        history,
+        files=tuple(relative_name(name, source=source) for name in files),
+        optimizer=None if optimizer is None else relative_name(optimizer, source=source),
+    )
 
 
 def dump_emd(emd: Mapping[str, Any]) -> bytes:

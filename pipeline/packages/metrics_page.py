@@ -1,42 +1,54 @@
 """The page ``model_metrics.html`` of a package: what was trained, how it went, and how good it is."""
 
+import base64
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+import numpy as np
+
 from rasterloom.models.contract import ModelSpec
 from rasterloom.models.history import History
+from rasterloom.pipeline.metrics.pixels import Confusion
+from rasterloom.pipeline.packages.findings import RESULTS, Findings
 
 _WIDTH, _HEIGHT, _MARGIN = 640, 260, 40
 _LINES = (("train_loss", "#1f77b4", "training"), ("valid_loss", "#d62728", "validation"))
 _STYLE = (
     "body{font:15px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}"
-    "table{border-collapse:collapse;margin:1em 0}"
-    "td,th{border:1px solid #ccc;padding:.25em .6em;text-align:right}"
-    "td:first-child,th:first-child{text-align:left}i{display:inline-block;width:1em;height:1em}"
+    "table{border-collapse:collapse;margin:1em 0;display:block;overflow-x:auto}"
+    "td,th{border:1px solid #ccc;padding:.25em .6em;text-align:right;font-variant-numeric:tabular-nums}"
+    "td:first-child,th:first-child,.text td,.text th{text-align:left}th{background:#f5f5f5;font-weight:600}"
+    "i{display:inline-block;width:1em;height:1em;vertical-align:-.1em}img,svg{max-width:100%;height:auto}"
+    "small{display:block}figure{margin:1em 0}figcaption,p{color:#555}"
 )
+_DEEPEST = (31, 119, 180)
+"""Colour of a cell that holds all pixels of its row."""
 
 
-def metrics_page(name: str, spec: ModelSpec, history: History, facts: Mapping[str, Any]) -> str:
-    """One self-contained HTML page without scripts.
+def metrics_page(name: str, spec: ModelSpec, history: History, findings: Findings) -> str:
+    """One self-contained HTML page without scripts; all text in it is escaped.
 
     Parameters
     ----------
     name
         Name of the package.
-    facts
-        ``accuracy`` and ``per_class_metrics`` (figure to class name to number), shown where they are given.
+    findings
+        What is known of the model; parts that nothing is known of are left out.
     """
     parts = [
         f"<!DOCTYPE html><html lang='en'><head><meta charset='utf-8'><title>{escape(name)}</title>"
         f"<style>{_STYLE}</style></head><body><h1>{escape(name)}</h1>",
-        _table(("Setting", "Value"), _settings(spec)),
+        _table(("Setting", "Value"), _settings(spec), kind="text"),
         "<h2>Classes</h2>",
         _classes(spec),
+        *_data(spec, findings.data),
         *_training(history),
-        *_judgement(facts),
+        *_judgement(spec, findings),
+        *_confusion(spec, findings.confusion),
+        *_results(findings.pictures.get(RESULTS)),
         "</body></html>",
     ]
     return "\n".join(parts)
@@ -87,7 +99,7 @@ def _settings(spec: ModelSpec) -> list[tuple[str, str]]:
             "Cell size",
             f"{spec.cell_size[0]:g} x {spec.cell_size[1]:g}" if all(spec.cell_size) else "not known",
         ),
-        *((name, json.dumps(value)) for name, value in spec.parameters.items()),
+        *((name, _setting(value)) for name, value in spec.parameters.items()),
     ]
 
 
@@ -97,7 +109,7 @@ def _classes(spec: ModelSpec) -> str:
         f"<td><i style='background:rgb{info.color}'></i> {escape(info.name)}</td></tr>"
         for info in spec.classes
     )
-    return f"<table><tr><th>Value</th><th>Class</th></tr>{''.join(rows)}</table>"
+    return f"<table class='text'><tr><th>Value</th><th>Class</th></tr>{''.join(rows)}</table>"
 
 
 def _training(history: History) -> list[str]:
@@ -120,22 +132,111 @@ def _training(history: History) -> list[str]:
     return ["<h2>Training</h2>", told, loss_curve(history), _table(header, rows)]
 
 
-def _judgement(facts: Mapping[str, Any]) -> list[str]:
-    table = facts.get("per_class_metrics")
-    if not table:
+def _data(spec: ModelSpec, data: Mapping[str, Any]) -> list[str]:
+    if not data:
         return []
-    classes = list(next(iter(table.values())))
-    rows = [(name, *(_figure(table[figure][name]) for figure in table)) for name in classes]
-    accuracy = facts.get("accuracy")
+    width, height = data["cell_size"]
+    plain = [
+        ("Format", str(data["format"])),
+        ("Chips to train", f"{data['train_chips']:,}"),
+        ("Chips to validate", f"{data['valid_chips']:,}"),
+        ("Chip size", f"{data['chip_size']} px"),
+        ("Cell size", f"{width:g} x {height:g}" if width and height else "not known"),
+        ("Batch size", str(data["batch_size"])),
+    ]
+    bands = [
+        (str(band["name"]), *(f"{band[figure]:.5g}" for figure in ("minimum", "maximum", "mean", "std")))
+        for band in data["bands"]
+    ]
+    return [
+        "<h2>Training data</h2>",
+        _table(("Property", "Value"), plain, kind="text"),
+        _table(("Band", "Minimum", "Maximum", "Mean", "Deviation"), bands),
+        *_class_pixels(spec, data["class_pixels"]),
+    ]
+
+
+def _class_pixels(spec: ModelSpec, counts: Mapping[str, int]) -> list[str]:
+    total = sum(counts.values())
+    if not total:
+        return []
+    names = {str(info.value): info.name for info in spec.output_classes}
+    rows = [
+        (names.get(value, value), f"{count:,}", f"{count / total:.2%}")
+        for value, count in sorted(counts.items(), key=lambda item: int(item[0]))
+    ]
+    return [_table(("Class", "Pixels", "Share"), rows)]
+
+
+def _judgement(spec: ModelSpec, findings: Findings) -> list[str]:
+    columns = dict(findings.facts.get("per_class_metrics") or {})
+    if columns and findings.confusion is not None:
+        overlaps = findings.confusion.iou()
+        columns["IoU"] = {info.name: overlaps.get(info.value, math.nan) for info in spec.output_classes}
+    precision = findings.facts.get("average_precision_score")
+    if isinstance(precision, Mapping):
+        columns["average precision"] = precision
+    if not columns:
+        return []
+    classes = list(next(iter(columns.values())))
+    rows = [(name, *(_figure(column.get(name, math.nan)) for column in columns.values())) for name in classes]
+    accuracy = findings.facts.get("accuracy")
     told = f"<p>Accuracy: {_figure(accuracy)}</p>" if accuracy is not None else ""
-    return ["<h2>On the validation set</h2>", told, _table(("Class", *table), rows)]
+    return ["<h2>On the validation set</h2>", told, _table(("Class", *columns), rows)]
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def _confusion(spec: ModelSpec, confusion: Confusion | None) -> list[str]:
+    """Pixels of each true class (rows) by predicted class (columns), coloured by their share of the row.
+
+    A class that is in neither is left out.
+    """
+    if confusion is None or not confusion.total:
+        return []
+    counts = np.asarray(confusion.counts)
+    there = np.flatnonzero(counts.sum(axis=0) + counts.sum(axis=1))
+    names = {info.value: info.name for info in spec.output_classes}
+    labels = [escape(names.get(confusion.values[place], "")) for place in there]
+    lines = []
+    for label, row in zip(labels, counts[np.ix_(there, there)].tolist(), strict=True):
+        cells = "".join(_cell(count, sum(row)) for count in row)
+        lines.append(f"<tr><th>{label}</th>{cells}</tr>")
+    head = "".join(f"<th>{label}</th>" for label in labels)
+    return [
+        "<h2>Confusion matrix</h2><p>Pixels of the validation set: rows are the truth, columns the "
+        "prediction, shares are of the row.</p>",
+        f"<table><tr><th>truth</th>{head}</tr>{''.join(lines)}</table>",
+    ]
+
+
+def _cell(count: int, of: int) -> str:
+    share = count / of if of else 0.0
+    color = tuple(round(255 - (255 - part) * share) for part in _DEEPEST)
+    ink = "#fff" if share > 0.6 else "#222"
+    told = f"{share:.1%}" if of else "-"
+    return f"<td style='background:rgb{color};color:{ink}'>{count:,}<small>{told}</small></td>"
+
+
+def _results(picture: bytes | None) -> list[str]:
+    if picture is None:
+        return []
+    code = base64.b64encode(picture).decode("ascii")
+    return [
+        "<h2>Sample results</h2>"
+        f"<figure><img alt='chips of the validation set' src='data:image/png;base64,{code}'>"
+        "<figcaption>Chips of the validation set, their labels, and what the model makes of them."
+        "</figcaption></figure>"
+    ]
+
+
+def _setting(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]], *, kind: str = "numbers") -> str:
     head = "".join(f"<th>{escape(text)}</th>" for text in header)
     body = "".join(f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in row)}</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{body}</table>"
+    return f"<table class='{kind}'><tr>{head}</tr>{body}</table>"
 
 
-def _figure(value: float) -> str:
-    return f"{value:.4f}" if math.isfinite(value) else "-"
+def _figure(value: float | None) -> str:
+    return f"{value:.4f}" if value is not None and math.isfinite(value) else "-"

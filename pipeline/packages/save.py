@@ -1,23 +1,23 @@
 """Writing model packages: a folder with everything, and the same as one file."""
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rasterloom.models.catalog import find_adapter
+from rasterloom.cluster.places import Place
 from rasterloom.models.errors import OutputError, OutputExistsError, SettingError
+from rasterloom.models.settings import FRAMEWORK
 from rasterloom.pipeline.packages.archive import write_archive
-from rasterloom.pipeline.packages.esri import inference_script
-from rasterloom.pipeline.packages.manifest import dump_emd, to_emd
-from rasterloom.pipeline.packages.metrics_page import metrics_page
+from rasterloom.pipeline.packages.contents import Contents, write_contents
+from rasterloom.pipeline.packages.findings import gather_findings
+from rasterloom.pipeline.packages.registry import Registry
 
 if TYPE_CHECKING:
     from rasterloom.models.networks.programs import Program
     from rasterloom.models.ready import ReadyModel
 
-PAGE = "model_metrics.html"
 _ENDINGS = (".dlpk", ".emd")
 
 
@@ -29,6 +29,11 @@ def save_package(
     overwrite: bool = False,
     compute_metrics: bool = True,
     save_inference_file: bool = True,
+    save_optimizer: bool = False,
+    framework: str = FRAMEWORK,
+    publish: bool = False,
+    registry: str | Path | Place | None = None,
+    report: bool = True,
     program: "Program | None" = None,
 ) -> Path:
     """Write a model as the folder NAME and, beside it, the same files in NAME.dlpk.
@@ -43,11 +48,21 @@ def save_package(
         Path whose last part is NAME; an ending .dlpk or .emd is left off. A name alone goes to ``models``
         in ``working_dir``, or to the current folder without one.
     overwrite
-        Replace a package of this name.
+        Replace a package of this name, also in the registry.
     compute_metrics
-        Judge the model on its validation set, where it has data, and write the figures down.
+        Judge the model on its validation set, where it has data, and write figures and pictures down.
     save_inference_file
         Add the script that other software calls.
+    save_optimizer
+        Add the optimiser's state of the last run.
+    framework
+        What the network is written as: ``PyTorch``, its weights; ``torchscript`` or ``onnx``, a program.
+    publish
+        Also install the package in the registry, by its name.
+    registry
+        Folder or URL of the registry; None is the usual one.
+    report
+        Write the page about the model and the pictures.
     program
         The network itself, for a model that is not built from its description. None asks the model for it.
 
@@ -59,7 +74,7 @@ def save_package(
     Raises
     ------
     SettingError
-        If no name is left.
+        If no name is left, or the network cannot be written in this framework.
     OutputExistsError
         If a package of this name exists, or ``overwrite`` meets a folder that is no package.
     OutputError
@@ -67,14 +82,36 @@ def save_package(
     """
     folder = _target(name_or_path, working_dir)
     _check_free(folder, overwrite=overwrite)
-    facts = model.package_facts(compute_metrics=compute_metrics)
+    shelf = Registry.of(registry) if publish else None
+    if shelf is not None:
+        shelf.check_free(folder.name, overwrite=overwrite)
+    written = model
+    if framework != FRAMEWORK:
+        from rasterloom.pipeline.packages.frameworks import as_program  # takes torch along
+
+        written, program = as_program(model, framework)
+    contents = Contents(
+        written,
+        findings=gather_findings(model, compute_metrics=compute_metrics, pictures=report),
+        program=program,
+        save_inference_file=save_inference_file,
+        optimizer_state=getattr(model, "optimizer_state", None) if save_optimizer else None,
+        report=report,
+    )
+    path = _write(contents, folder)
+    if shelf is not None:
+        shelf.publish(path, folder.name, overwrite=overwrite)
+    return path
+
+
+def _write(contents: Contents, folder: Path) -> Path:
     with _scratch_beside(folder) as scratch:
         staged = scratch / folder.name
         staged.mkdir()
-        weights = _write_network(model, program, staged)
-        _write_description(model, staged, weights, facts=facts, save_inference_file=save_inference_file)
+        write_contents(contents, staged)
         archive = scratch / _archive_name(folder)
-        write_archive(archive, {file.name: file for file in staged.iterdir()})
+        files = (file for file in staged.rglob("*") if file.is_file())
+        write_archive(archive, {file.relative_to(staged).as_posix(): file for file in files})
         if folder.exists():
             folder.rename(scratch / "replaced")
         staged.rename(folder)
@@ -125,36 +162,3 @@ def _scratch_beside(folder: Path) -> Iterator[Path]:
             f"the model could not be written as {folder}: {error}. The folder must be writable and have room "
             "for two copies of the weights."
         ) from error
-
-
-def _write_description(
-    model: "ReadyModel", folder: Path, weights: str, *, facts: Mapping[str, Any], save_inference_file: bool
-) -> None:
-    name, row = folder.name, find_adapter(model.spec.model)
-    emd = to_emd(
-        model.spec,
-        model_file=weights,
-        history=model.history,
-        facts=facts,
-        inference_function=row.inference_function if save_inference_file else None,
-    )
-    (folder / f"{name}.emd").write_bytes(dump_emd(emd))
-    (folder / PAGE).write_text(metrics_page(name, model.spec, model.history, facts), encoding="utf-8")
-    if save_inference_file:
-        (folder / row.inference_function).write_text(inference_script(row), encoding="utf-8")
-
-
-def _write_network(model: Any, program: "Program | None", folder: Path) -> str:
-    if program is None and not find_adapter(model.spec.model).trainable:
-        program = model.program()
-    if program is not None:
-        name = f"{folder.name}.{program.kind}"
-        (folder / name).write_bytes(program.content)
-        return name
-    from safetensors.torch import save
-
-    name = f"{folder.name}.safetensors"
-    # a memory format is no part of a weight: one layout on disk, whatever the training used
-    tensors = {key: t.detach().cpu().contiguous().clone() for key, t in model.network.state_dict().items()}
-    (folder / name).write_bytes(save(tensors, metadata={"format": "pt"}))
-    return name

@@ -11,6 +11,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from rasterloom.models.contract import Task
 from rasterloom.models.errors import SettingError
 from rasterloom.models.imagery import ImageryModel
 from rasterloom.pipeline.training.evaluate import fastest_device, placed
@@ -21,6 +22,8 @@ MOST = 1024
 
 _PROBES = (2, 4)
 """Batches that are tried; what a further chip takes is the difference."""
+_OBJECTS = 16
+"""Objects of a chip of noise."""
 _SHARE = 0.8
 """Part of the free memory that is given away: allocators and libraries keep some for themselves."""
 _SCRATCH = 1.5
@@ -100,40 +103,55 @@ def _need(model: ImageryModel, peaks: list[int], *, training: bool) -> _Need:
 
 def _peak(model: ImageryModel, device: torch.device, size: int, *, training: bool) -> int:
     """Most bytes that one step takes beyond what lives before it."""
-    images, targets = _chips(model, size, device)
+    batch = _chips(model, size, device)
+    given = sum(_bytes(tensor) for tensor in tree_leaves(batch))
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
-        _step(model, images, targets, training=training)
+        _step(model, batch, training=training)
         torch.cuda.synchronize(device)
-        return torch.cuda.max_memory_allocated(device) - before + _bytes(images) + _bytes(targets)
+        return torch.cuda.max_memory_allocated(device) - before + given
     with LiveMemory() as live:
-        _step(model, images, targets, training=training)
+        _step(model, batch, training=training)
     scratch = 1.0 if training else _SCRATCH
-    return int(scratch * live.peak) + _bytes(images) + _bytes(targets)
+    return int(scratch * live.peak) + given
 
 
-def _step(model: ImageryModel, images: torch.Tensor, targets: torch.Tensor, *, training: bool) -> None:
+def _step(model: Any, batch: Any, *, training: bool) -> None:
     if not training:
         with torch.inference_mode():
-            model.probabilities(model.network(images))
+            if model.spec.task == Task.OBJECTS:
+                model.detect(batch[0])
+            else:
+                model.probabilities(model.network(batch[0]))
         return
-    loss = model.loss(model.network(images).float(), targets)
-    torch.autograd.backward(loss)
+    torch.autograd.backward(model.training_loss(batch))
     for parameter in model.network.parameters():
         parameter.grad = None
 
 
-def _chips(model: ImageryModel, size: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+def _chips(model: ImageryModel, size: int, device: torch.device) -> tuple[torch.Tensor, Any]:
     """A batch of noise as the model takes it: memory does not depend on what chips show."""
     spec = model.spec
     multiple = model.tile_multiple
     side = -(-spec.tile_size // multiple) * multiple
     generator = torch.Generator().manual_seed(0)
     images = torch.rand((size, spec.band_count, side, side), generator=generator)
+    images = images.to(device, memory_format=torch.channels_last)
+    if spec.task == Task.OBJECTS:
+        return images, [_noise_objects(side, len(spec.classes), generator, device) for _ in range(size)]
     targets = torch.randint(0, len(spec.output_values), (size, side, side), generator=generator)
-    return images.to(device, memory_format=torch.channels_last), targets.to(device)
+    return images, targets.to(device)
+
+
+def _noise_objects(
+    side: int, classes: int, generator: torch.Generator, device: torch.device
+) -> dict[str, torch.Tensor]:
+    """Boxes of one chip, a quarter of its side large."""
+    corners = torch.rand((_OBJECTS, 2), generator=generator) * side * 0.75
+    labels = torch.randint(1, classes + 1, (_OBJECTS,), generator=generator)
+    return {"boxes": torch.cat([corners, corners + side / 4], dim=1).to(device), "labels": labels.to(device)}
 
 
 def _free(device: torch.device) -> float:

@@ -37,7 +37,9 @@ class Checkpoints(Checkpoint):
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             fresh = self.folder / f".{LAST}"
-            trainer.save_checkpoint(fresh)
+            trainer.save_checkpoint(fresh)  # all ranks call it, and the first one writes
+            if not trainer.is_global_zero:
+                return
             for name in names:
                 _linked(fresh, self.folder / name)
             fresh.replace(self.folder / LAST)
@@ -83,6 +85,13 @@ def restore_weights(path: Path, network: nn.Module) -> None:
     """Give a network the weights of a checkpoint."""
     state = read_checkpoint(path)["state_dict"]
     network.load_state_dict({name.removeprefix("network."): value for name, value in state.items()})
+
+
+def optimizer_state(path: Path) -> dict[str, Any] | None:
+    """The state of the optimiser in a checkpoint, if it has one."""
+    states = read_checkpoint(path).get("optimizer_states") or [None]
+    state: dict[str, Any] | None = states[0]
+    return state
 
 
 def _linked(source: Path, target: Path) -> None:

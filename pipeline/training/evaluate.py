@@ -1,20 +1,27 @@
 """A model judged on the validation set."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from rich.progress import track
 from torch import nn
 
+from rasterloom.models.contract import Task
+from rasterloom.models.errors import SettingError
 from rasterloom.models.imagery import ImageryModel
 from rasterloom.pipeline.datasets.data import ImageryData
+from rasterloom.pipeline.metrics.objects import Matches
 from rasterloom.pipeline.metrics.pixels import Confusion
-from rasterloom.pipeline.training.learning import count_batch
+from rasterloom.pipeline.training.learning import judge_for, match_batch
+from rasterloom.pipeline.training.processor import cpu_is_wanted
 
 
-def evaluate(model: ImageryModel, data: ImageryData, show_progress: bool = True) -> Confusion:
-    """Count what the model makes of the validation chips.
+def evaluate(
+    model: ImageryModel, data: ImageryData, show_progress: bool = True, **settings: float
+) -> Confusion | Matches:
+    """Judge the model on the validation chips.
 
     The network is left as it was: on its device, training or not.
 
@@ -22,26 +29,47 @@ def evaluate(model: ImageryModel, data: ImageryData, show_progress: bool = True)
     ----------
     show_progress
         Whether a bar shows how far it is.
+    settings
+        Of models for objects: ``threshold`` (0.05), the least score of an object that counts, and ``iou``
+        (0.5), the least intersection over union with the true one.
+
+    Returns
+    -------
+    Confusion or Matches
+        Pixels of each true class by the class they were given; or of each found object whether it is right.
+
+    Raises
+    ------
+    SettingError
+        If models of the task are not judged, or a setting is not known.
     """
+    if model.spec.task not in _EVALUATIONS:
+        raise SettingError(f"a {model.spec.model} is not judged: it is for {model.spec.task}.")
+    known = _SETTINGS[model.spec.task]
+    if unknown := sorted(set(settings) - set(known)):
+        raise SettingError(
+            f"evaluate does not take {', '.join(unknown)} for {model.spec.task}: it takes "
+            f"{', '.join(('show_progress', *known))}."
+        )
     device = fastest_device()
     loader = data.valid_loader(device=device)
-    counts = torch.zeros((len(data.output_values),) * 2, dtype=torch.int64, device=device)
+    batches = track(
+        loader, total=len(loader), description="validation", transient=True, disable=not show_progress
+    )
     with judging(model.network, device):
-        for images, targets in track(
-            loader, total=len(loader), description="validation", transient=True, disable=not show_progress
-        ):
-            counts += count_batch(predicted(model, images), targets, len(counts))
-    return Confusion(data.output_values, counts.cpu().numpy())
+        return _EVALUATIONS[model.spec.task](model, data, batches, **settings)
 
 
-def predicted(model: ImageryModel, images: torch.Tensor) -> torch.Tensor:
+def predicted(model: Any, images: torch.Tensor) -> torch.Tensor:
     """Position of the likeliest class of each pixel, (N, H, W) int64."""
-    return model.probabilities(model.network(images)).argmax(dim=1)
+    positions: torch.Tensor = model.probabilities(model.network(images)).argmax(dim=1)
+    return positions
 
 
 def fastest_device() -> torch.device:
-    """The first GPU if there is one, else the CPU."""
-    return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    """The first GPU if there is one and the caller has not asked for the CPU, else the CPU."""
+    on_gpu = torch.cuda.is_available() and not cpu_is_wanted()
+    return torch.device("cuda", 0) if on_gpu else torch.device("cpu")
 
 
 def placed(network: nn.Module, device: torch.device, layout: torch.memory_format) -> nn.Module:
@@ -62,3 +90,26 @@ def judging(network: nn.Module, device: torch.device) -> Iterator[None]:
         placed(network, home, torch.contiguous_format)
         for part, was_training in modes:
             part.training = was_training
+
+
+def _of_pixels(model: ImageryModel, data: ImageryData, batches: Any) -> Confusion:
+    judge = judge_for(model)
+    counts = judge.merged(judge.tally(predicted(model, batch[0]), batch) for batch in batches)
+    return Confusion(data.output_values, counts.numpy())
+
+
+def _of_objects(
+    model: Any, data: ImageryData, batches: Any, *, threshold: float = 0.05, iou: float = 0.5
+) -> Matches:
+    matches = Matches.empty(len(data.classes))
+    for images, targets in batches:
+        found = model.detect(images, threshold=threshold)
+        matches = Matches.merged([matches, match_batch(found, targets, len(data.classes), iou=iou)])
+    return matches
+
+
+_EVALUATIONS: dict[Task, Callable[..., Confusion | Matches]] = {
+    Task.PIXELS: _of_pixels,
+    Task.OBJECTS: _of_objects,
+}
+_SETTINGS: dict[Task, tuple[str, ...]] = {Task.PIXELS: (), Task.OBJECTS: ("threshold", "iou")}

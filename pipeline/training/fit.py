@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping
-from lightning.pytorch.plugins.environments import LightningEnvironment
 from torch import nn
 
 from rasterloom.models.errors import RunInterrupted, SettingError
@@ -26,6 +25,7 @@ from rasterloom.pipeline.training.checkpoints import (
     NOTES,
     Checkpoints,
     new_folder,
+    optimizer_state,
     read_checkpoint,
     restore_weights,
 )
@@ -33,9 +33,14 @@ from rasterloom.pipeline.training.evaluate import fastest_device, placed
 from rasterloom.pipeline.training.learning import judge_for
 from rasterloom.pipeline.training.logs import quiet_lightning, tensorboard_logger
 from rasterloom.pipeline.training.module import Plan, TrainingModule
+from rasterloom.pipeline.training.moments import keep_moments
 from rasterloom.pipeline.training.rates import find_rate
 from rasterloom.pipeline.training.settings import FitSettings, spread_rates
-from rasterloom.pipeline.training.table import Progression, training_table
+from rasterloom.pipeline.training.table import Progression, TrainingTable, training_table
+from rasterloom.pipeline.training.team import ALONE, Team
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 _PATIENCE = 5
 _MIN_DELTA = 0.001
@@ -55,6 +60,10 @@ def fit(
     **kwargs: Any,
 ) -> History:
     """Leave the trained weights in ``model.network``, on the CPU, and return the training table.
+
+    With a client the workers of a Dask cluster train together, each on its part of every batch, so that the
+    run is that of one process with the same settings but for rounding and batch statistics. If one of them
+    dies, all are started again from the last checkpoint, twice at most.
 
     On the CPU the same settings, seed and data give the same weights, and a resumed run gives those of an
     undisturbed one. A run that fails because the loss is no number leaves the best weights of the run so far,
@@ -80,9 +89,13 @@ def fit(
         What decides which epoch is best: ``valid_loss``, ``train_loss``, ``accuracy``, ``miou`` or ``dice``.
     kwargs
         ``accumulate`` (1): batches whose gradients make one step.
+        ``client`` (None): the Dask cluster to train on. The chips and the data's ``working_dir`` must be
+        there for every worker, under the same path.
         ``gradient_clip`` (None): largest norm of the gradient.
         ``iters_per_epoch`` (None): batches in an epoch, None is one pass over the chips.
         ``precision`` ('32-true'): or '16-mixed', 'bf16-mixed'.
+        ``ranks`` (None): processes that train together on the cluster, each beside a worker of its own; None
+        is all workers. A batch must have two chips or more for each.
         ``resume`` (None): the ``last.ckpt`` of a run with the same settings that was cut off.
         ``seed`` (the data's): decides the order of chips, their random views, dropout and mixing.
         ``show_progress`` (True): whether to show the training table.
@@ -103,9 +116,14 @@ def fit(
         If ``tensorboard`` is asked for and not installed.
     OutputError
         If a checkpoint cannot be written.
+    ClusterError
+        If the cluster has no workers, one of them cannot reach the folder, or ranks have failed three times.
     RunInterrupted
-        If the user stops it. The model keeps the weights reached; the message says how to go on.
+        If the user stops it. The model keeps the weights reached, on a cluster those of the last checkpoint;
+        the message says how to go on.
     """
+    client: Client | None = kwargs.pop("client", None)
+    ranks: int | None = kwargs.pop("ranks", None)
     settings = FitSettings.checked(
         epochs=epochs,
         lr=lr,
@@ -118,7 +136,23 @@ def fit(
         columns=judge_for(model).columns,
         extras=kwargs,
     )
-    return _run(model, data, settings)
+    if client is not None:
+        # Importing distributed takes half a second, and a run in this process does not need it.
+        from rasterloom.pipeline.training.ranks import fit_on_ranks
+
+        return fit_on_ranks(model, data, settings, client=client, ranks=ranks)
+    if ranks not in (None, 1):
+        raise SettingError(
+            f"ranks={ranks!r} needs a cluster to put them on: give client=rasterloom.cluster.connect(), or "
+            "leave out ranks."
+        )
+    table = training_table(judge_for(model).columns, epochs=settings.epochs, show=settings.show_progress)
+    return train(model, data, settings, folder=folder_of(model, data, settings), table=table)
+
+
+def folder_of(model: ImageryModel, data: ImageryData, settings: FitSettings) -> Path:
+    """Where the run's checkpoints are: beside the one it goes on from, or in a folder that does not exist."""
+    return settings.resume.parent if settings.resume else new_folder(data.working_dir, model.spec.model)
 
 
 @dataclass(frozen=True)
@@ -132,26 +166,47 @@ class _Run:
     device: torch.device
 
 
-def _run(model: ImageryModel, data: ImageryData, settings: FitSettings) -> History:
+def train(
+    model: ImageryModel,
+    data: ImageryData,
+    settings: FitSettings,
+    *,
+    folder: Path,
+    table: TrainingTable,
+    team: Team = ALONE,
+) -> History:
+    """Do in this process what :func:`fit` says, alone or as one of a team that all do the same.
+
+    Parameters
+    ----------
+    folder
+        Takes the checkpoints, which the first of the team writes.
+    table
+        Shows the rows.
+    """
     notes = read_checkpoint(settings.resume)[NOTES] if settings.resume else None
-    folder = settings.resume.parent if settings.resume else new_folder(data.working_dir, model.spec.model)
     # Made first: a missing extra must not come after minutes of looking for a rate.
-    logger = tensorboard_logger(data.working_dir, folder.name) if settings.tensorboard else False
+    logged = settings.tensorboard and team.is_first
+    logger = tensorboard_logger(data.working_dir, folder.name) if logged else False
     device = fastest_device()
-    loader = data.train_loader(device=device, seed=settings.seed, iterations=settings.iters_per_epoch)
-    plan = _plan(model, data, settings, batches=len(loader), notes=notes)
-    table = training_table(judge_for(model).columns, epochs=settings.epochs, show=settings.show_progress)
-    module = TrainingModule(model, plan, on_row=_adding(table), monitor=settings.monitor)
+    loader = data.train_loader(
+        device=device, seed=settings.seed, iterations=settings.iters_per_epoch, share=team.share
+    )
+    plan = _plan(model, data, settings, batches=len(loader), notes=notes, team=team)
+    module = TrainingModule(model, plan, on_row=_adding(table), monitor=settings.monitor, team=team)
     with quiet_lightning(), _weights_kept(model.network, folder, settings), _random_state_kept(device):
         try:
-            trainer = _trainer(settings, folder, device, [Progression(table)], logger)
+            trainer = _trainer(settings, folder, device, [Progression(table)], logger, team)
             run = _Run(settings, module, trainer, folder, device)
-            _train(run, loader, data.valid_loader(device=device))
+            _train(run, loader, data.valid_loader(device=device, share=team.share))
         finally:
             table.close()
             placed(model.network, torch.device("cpu"), torch.contiguous_format)
     if settings.checkpoint and (folder / BEST).exists():
         restore_weights(folder / BEST, model.network)
+        keep_moments(model, optimizer_state(folder / BEST))
+    else:
+        keep_moments(model, trainer.optimizers[0].state_dict())
     return module.history
 
 
@@ -162,12 +217,14 @@ def _plan(
     *,
     batches: int,
     notes: dict[str, Any] | None,
+    team: Team,
 ) -> Plan:
     groups = model.param_groups()
     if notes is not None:
         rates = tuple(float(rate) for rate in notes["plan"]["rates"])
     elif settings.lr is None:
-        rates = (find_rate(model, data).best,) * len(groups)
+        found = find_rate(model, data).best if team.is_first else None
+        rates = (team.gathered(found)[0],) * len(groups)
     else:
         rates = tuple(spread_rates(settings.lr, len(groups)))
     plan = Plan(
@@ -204,7 +261,12 @@ def _check_resumed(plan: Plan, notes: dict[str, Any], settings: FitSettings, *, 
 
 
 def _trainer(
-    settings: FitSettings, folder: Path, device: torch.device, callbacks: list[Callback], logger: Any
+    settings: FitSettings,
+    folder: Path,
+    device: torch.device,
+    callbacks: list[Callback],
+    logger: Any,
+    team: Team,
 ) -> Trainer:
     if settings.early_stopping:
         callbacks = [*callbacks, _early_stopping(settings.monitor)]
@@ -214,8 +276,6 @@ def _trainer(
     return Trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
         devices=1,
-        # Named, so that a batch system's variables do not change how the run is started.
-        plugins=[LightningEnvironment()],
         precision=settings.precision,
         max_epochs=settings.epochs,
         accumulate_grad_batches=settings.accumulate,
@@ -229,6 +289,7 @@ def _trainer(
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
+        **team.trainer_settings(device),
     )
 
 

@@ -1,7 +1,7 @@
 """What training asks of a task: how good the model is on a batch, and figures over all of them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, final
 
 import torch
@@ -9,6 +9,7 @@ import torch
 from rasterloom.models.contract import Task
 from rasterloom.models.errors import SettingError
 from rasterloom.models.imagery import ImageryModel
+from rasterloom.pipeline.metrics.objects import Matches
 from rasterloom.pipeline.metrics.pixels import Confusion
 
 
@@ -50,8 +51,13 @@ class PixelJudge(Judge):
     columns = ("accuracy", "miou", "dice")
 
     def tally(self, predictions: torch.Tensor, batch: Any) -> torch.Tensor:
-        """Counts (K, K) int64 on the batch's device; a negative target counts nowhere."""
-        return count_batch(predictions, batch[1], len(self.model.spec.output_values))
+        """Counts (K, K) int64 on the batch's device.
+
+        Pixels of classes that the model ignores, or whose target is negative, count nowhere.
+        """
+        values, ignored = self.model.spec.output_values, set(getattr(self.model, "ignored_values", ()))
+        left_out = [position for position, value in enumerate(values) if value in ignored]
+        return count_batch(predictions, batch[1], len(values), left_out=left_out)
 
     def merged(self, tallies: Iterable[torch.Tensor]) -> torch.Tensor:
         """The sum, on the CPU."""
@@ -72,7 +78,26 @@ class PixelJudge(Judge):
         }
 
 
-_JUDGES: dict[Task, type[Judge]] = {Task.PIXELS: PixelJudge}
+@final
+class ObjectJudge(Judge):
+    """Matches found objects with true ones that they overlap by half."""
+
+    columns = ("average_precision",)
+
+    def tally(self, predictions: Any, batch: Any) -> Matches:
+        """The matches of each chip."""
+        return match_batch(predictions, batch[1], len(self.model.spec.classes))
+
+    def merged(self, tallies: Iterable[Matches]) -> Matches:
+        """All matches, in the order of the tallies."""
+        return Matches.merged([Matches.empty(len(self.model.spec.classes)), *tallies])
+
+    def figures(self, tally: Matches) -> dict[str, float]:
+        """Average precision at an intersection over union of 0.5, the mean over the classes."""
+        return {"average_precision": tally.mean_average_precision()}
+
+
+_JUDGES: dict[Task, type[Judge]] = {Task.PIXELS: PixelJudge, Task.OBJECTS: ObjectJudge}
 
 
 def judge_for(model: ImageryModel) -> Judge:
@@ -88,11 +113,41 @@ def judge_for(model: ImageryModel) -> Judge:
     return _JUDGES[model.spec.task](model)
 
 
-def count_batch(positions: torch.Tensor, targets: torch.Tensor, classes: int) -> torch.Tensor:
+def count_batch(
+    positions: torch.Tensor, targets: torch.Tensor, classes: int, *, left_out: Sequence[int] = ()
+) -> torch.Tensor:
     """Pixels of each true class by the class they were given, (K, K) int64 on the tensors' device.
 
-    Pixels whose target is negative count nowhere.
+    Pixels whose target is negative or among ``left_out`` count nowhere.
     """
     counted = targets >= 0
+    for position in left_out:
+        counted &= targets != position
     pairs = targets[counted] * classes + positions[counted]
     return torch.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+
+
+def match_batch(
+    found: Sequence[Mapping[str, torch.Tensor]],
+    targets: Sequence[Mapping[str, torch.Tensor]],
+    classes: int,
+    *,
+    iou: float = 0.5,
+) -> Matches:
+    """Found objects against the true ones of the same chips, on the CPU.
+
+    Parameters
+    ----------
+    iou
+        Least intersection over union of a match.
+    """
+    parts = [
+        Matches.of(_plain(target), _plain(chip), classes=classes, iou=iou)
+        for target, chip in zip(targets, found, strict=True)
+    ]
+    return Matches.merged([Matches.empty(classes), *parts])
+
+
+def _plain(chip: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    names = ("boxes", "labels", "scores")
+    return {name: chip[name].cpu().numpy() for name in names if name in chip}

@@ -15,6 +15,8 @@ from rasterloom.models.history import EpochRow, History
 from rasterloom.models.imagery import ImageryModel
 from rasterloom.pipeline.training.checkpoints import NOTES
 from rasterloom.pipeline.training.learning import judge_for
+from rasterloom.pipeline.training.moments import take_moments
+from rasterloom.pipeline.training.team import ALONE, Team, mean_of
 
 _LOOK_EVERY = 20
 """Batches between two looks at the loss on a GPU, where looking waits for the device."""
@@ -53,11 +55,11 @@ class _Mean:
         self.total = self.total + value.detach().double() * weight
         self.count += weight
 
-    def take(self) -> float:
-        """The mean; begins anew."""
-        mean = float(self.total) / self.count if self.count else float("nan")
+    def take(self) -> tuple[float, int]:
+        """The sum and its count; begins anew."""
+        taken = float(self.total), self.count
         self.total, self.count = 0.0, 0
-        return mean
+        return taken
 
 
 @dataclass
@@ -74,7 +76,13 @@ class TrainingModule(LightningModule):
     """Trains one model; ``history`` holds a row for each finished epoch."""
 
     def __init__(
-        self, model: ImageryModel, plan: Plan, *, on_row: Callable[[EpochRow, bool], None], monitor: str
+        self,
+        model: ImageryModel,
+        plan: Plan,
+        *,
+        on_row: Callable[[EpochRow, bool], None],
+        monitor: str,
+        team: Team = ALONE,
     ):
         """Take over a model.
 
@@ -84,17 +92,24 @@ class TrainingModule(LightningModule):
             Called at the end of each epoch with its row and whether it is the best so far.
         monitor
             Column that decides which one is the best.
+        team
+            Who trains with this process.
         """
         super().__init__()
+        # there may be fewer chips to validate with than ranks
+        self.allow_zero_length_dataloader_with_multiple_devices = True
         self.network: nn.Module = model.network
         self.history = History(learning_rate=max(plan.rates))
         self._model, self._plan = model, plan
-        self._on_row, self._monitor = on_row, monitor
+        self._on_row, self._monitor, self._team = on_row, monitor, team
         self._judge = judge_for(model)
         self._epoch = _Epoch()
 
     def configure_optimizers(self) -> Any:
-        """AdamW; with one-cycle the rate and the momentum of each group rise and fall over the whole run."""
+        """AdamW; with one-cycle the rate and the momentum of each group rise and fall over the whole run.
+
+        It goes on with the running means of the last run where they fit.
+        """
         groups: list[dict[str, Any]] = []
         for group, rate in zip(self._model.param_groups(), self._plan.rates, strict=True):
             if moving := [p for p in group["params"] if p.requires_grad]:
@@ -102,6 +117,7 @@ class TrainingModule(LightningModule):
         if not groups:
             raise SettingError("every layer of the model is frozen: call unfreeze() before fit().")
         optimizer = torch.optim.AdamW(groups, weight_decay=self._plan.weight_decay)
+        take_moments(optimizer, self._model)
         if not self._plan.one_cycle:
             return optimizer
         schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -111,7 +127,7 @@ class TrainingModule(LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Dropout and mixing draw from a state that depends on seed and epoch alone."""
-        torch.manual_seed(_epoch_seed(self._plan.seed, self.current_epoch))
+        torch.manual_seed(_epoch_seed(self._plan.seed, self.current_epoch, self._team.rank))
         self.trainer.train_dataloader.batch_sampler.set_epoch(self.current_epoch)
         self._epoch = _Epoch(began=time.perf_counter())
 
@@ -121,7 +137,12 @@ class TrainingModule(LightningModule):
         if (loss.device.type == "cpu" or number % _LOOK_EVERY == 0) and not bool(torch.isfinite(loss)):
             raise SettingError(self._not_a_number())
         self._epoch.train.add(loss, len(batch[0]))
-        return loss
+        return loss * self._share_of(number)
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, number: int) -> None:
+        """After the last batch of an epoch all ranks agree on the statistics of normalisation layers."""
+        if number + 1 == self.trainer.num_training_batches:
+            self._team.averaged(self.network.buffers())
 
     def validation_step(self, batch: Any, number: int) -> None:
         """Judge one batch of the validation set."""
@@ -135,11 +156,13 @@ class TrainingModule(LightningModule):
     def on_train_epoch_end(self) -> None:
         """Lightning calls it after validation: the row is complete."""
         epoch = self._epoch
+        parts = self._team.gathered((epoch.train.take(), epoch.valid.take(), epoch.tallies))
+        train, valid, tallies = zip(*parts, strict=True)
         row = EpochRow(
             epoch=self.current_epoch + 1,
-            train_loss=epoch.train.take(),
-            valid_loss=epoch.valid.take(),
-            metrics=self._judge.figures(self._judge.merged(epoch.tallies)),
+            train_loss=mean_of(train),
+            valid_loss=mean_of(valid),
+            metrics=self._judge.figures(self._judge.merged(t for several in tallies for t in several)),
             seconds=time.perf_counter() - epoch.began,
         )
         if not np.isfinite(row.train_loss):
@@ -158,6 +181,12 @@ class TrainingModule(LightningModule):
         """Go on with the table of the checkpoint."""
         self.history = History.from_json(checkpoint[NOTES]["history"])
 
+    def _share_of(self, number: int) -> float:
+        """What this rank's part of a batch counts for; gradients are averaged over the ranks."""
+        if self._team.size == 1:
+            return 1.0
+        return float(self.trainer.train_dataloader.batch_sampler.weight(number))
+
     def _not_a_number(self) -> str:
         rate = max(self._plan.rates)
         advice = [f"a smaller lr, such as {rate / 10:.2g} instead of {rate:.2g}", "gradient_clip=1.0"]
@@ -170,5 +199,6 @@ class TrainingModule(LightningModule):
         )
 
 
-def _epoch_seed(seed: int, epoch: int) -> int:
-    return int(np.random.SeedSequence((seed, epoch, 1)).generate_state(1, np.uint64)[0] >> 1)
+def _epoch_seed(seed: int, epoch: int, rank: int) -> int:
+    numbers = (seed, epoch, 1, rank) if rank else (seed, epoch, 1)
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
+from rasterloom.models.contract import Task
 from rasterloom.models.errors import SettingError
 from rasterloom.models.history import History
 from rasterloom.models.imagery import ImageryModel
@@ -13,8 +14,10 @@ from rasterloom.pipeline.datasets.data import ImageryData
 from rasterloom.pipeline.datasets.pictures import (
     add_legend,
     check_stretch,
+    chip_picture,
     class_colors,
     new_figure,
+    overlay_objects,
     show_in_notebook,
     true_color,
 )
@@ -56,7 +59,7 @@ def plot_rates(curve: RateCurve) -> "Figure":
 
 
 def show_results(model: ImageryModel, data: ImageryData, rows: int = 5, **kwargs: Any) -> "Figure":
-    """A picture of validation chips: image, truth and what the model makes of it.
+    """A picture of validation chips: image, truth and what the model makes of it; objects lie on the image.
 
     Parameters
     ----------
@@ -64,7 +67,9 @@ def show_results(model: ImageryModel, data: ImageryData, rows: int = 5, **kwargs
         Chips to show, taken evenly over the validation set.
     kwargs
         ``rgb_bands``: three names or positions of bands; ``statistics_percent``: percentiles that become
-        black and white, such as ``(2, 98)``; ``alpha``: opacity of the classes over the image, 0 to 1 (1).
+        black and white, such as ``(2, 98)``; ``alpha``: opacity of the classes over the image, 0 to 1 (1;
+        0.45 for outlines). Of objects also ``thresh``: least score (0.5), and ``nms_overlap``: of objects
+        that overlap more than this the most certain one is shown (0.1).
 
     Raises
     ------
@@ -73,6 +78,8 @@ def show_results(model: ImageryModel, data: ImageryData, rows: int = 5, **kwargs
     """
     if not isinstance(rows, int) or rows < 1:
         raise SettingError(f"rows={rows!r} cannot work: give a whole number, 1 or more.")
+    if model.spec.task == Task.OBJECTS:
+        return _show_objects(model, data, rows, **kwargs)
     check_stretch(kwargs)
     alpha = float(kwargs.pop("alpha", 1.0))
     images, targets, positions = _some_results(model, data, rows)
@@ -88,19 +95,53 @@ def show_results(model: ImageryModel, data: ImageryData, rows: int = 5, **kwargs
     return figure
 
 
+def _show_objects(
+    model: Any,
+    data: ImageryData,
+    rows: int,
+    *,
+    thresh: float = 0.5,
+    nms_overlap: float = 0.1,
+    alpha: float = 0.45,
+    **stretch: Any,
+) -> "Figure":
+    check_stretch(stretch)
+    figure, number = None, 0
+    device, some = fastest_device(), _some_chips(data, rows)
+    with judging(model.network, device):
+        for images, targets in some.valid_loader(device=device):
+            found = model.detect(images, threshold=thresh, nms_overlap=nms_overlap)
+            if figure is None:
+                figure = new_figure(rows=len(some.valid), columns=2, titles=("truth", "prediction"))
+            for image, *both in zip(images.cpu().numpy(), targets, found, strict=True):
+                for panel, objects in zip(figure.axes[number : number + 2], both, strict=True):
+                    chip_picture(panel, image, data.bands, **stretch)
+                    drawn = {name: values.cpu() for name, values in objects.items()}
+                    overlay_objects(panel, drawn, data.classes, alpha=alpha)
+                number += 2
+    assert figure is not None  # a validation set has a chip at least
+    add_legend(figure, data.classes)
+    return figure
+
+
 def _some_results(
     model: ImageryModel, data: ImageryData, rows: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Images (n, C, H, W), truth and prediction (n, H, W) of at most ``rows`` chips."""
-    indices = data.valid.indices
-    chosen = np.unique(np.linspace(0, len(indices) - 1, min(rows, len(indices))).round().astype(int))
-    some = replace(data, valid=replace(data.valid, indices=indices[chosen]))
+    some = _some_chips(data, rows)
     device, parts = fastest_device(), []
     with judging(model.network, device):
         for images, targets in some.valid_loader(device=device):
             parts.append((images, targets, predicted(model, images)))
     joined = [np.concatenate([part[column].cpu().numpy() for part in parts]) for column in range(3)]
     return joined[0], joined[1], joined[2]
+
+
+def _some_chips(data: ImageryData, rows: int) -> ImageryData:
+    """The data with at most ``rows`` chips to validate, taken evenly."""
+    indices = data.valid.indices
+    chosen = np.unique(np.linspace(0, len(indices) - 1, min(rows, len(indices))).round().astype(int))
+    return replace(data, valid=replace(data.valid, indices=indices[chosen]))
 
 
 def _plot(across: str, up: str) -> "tuple[Figure, Any]":

@@ -18,7 +18,7 @@ _PRECISIONS = {
     "bf16": "bf16-mixed",
     "bf16-mixed": "bf16-mixed",
 }
-_EXTRAS: Mapping[str, Any] = {
+EXTRAS: Mapping[str, Any] = {
     "accumulate": 1,
     "gradient_clip": None,
     "iters_per_epoch": None,
@@ -86,13 +86,13 @@ class FitSettings:
         MissingInputError
             If the checkpoint to resume from is not there.
         """
-        unknown = sorted(set(extras) - set(_EXTRAS))
+        unknown = sorted(set(extras) - set(EXTRAS))
         if unknown:
             raise SettingError(
                 f"fit does not take {', '.join(unknown)}: besides its named arguments it takes "
-                f"{', '.join(sorted(_EXTRAS))}."
+                f"{', '.join(sorted(EXTRAS))}, and client and ranks."
             )
-        chosen = {**_EXTRAS, **extras}
+        chosen = {**EXTRAS, **extras}
         _whole("epochs", epochs)
         _whole("accumulate", chosen["accumulate"])
         if chosen["iters_per_epoch"] is not None:

@@ -1,11 +1,12 @@
 """Data for models that train nothing but must believe that they could."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from rasterloom.models.contract import ModelSpec, Normalization
 from tests.support.models import pixel_spec
@@ -44,3 +45,12 @@ def shape() -> dict[str, Any]:
         "encoder_depth": 3,
         "decoder_channels": [16, 16, 8],
     }
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Tiny images gain nothing from threads, which on a busy machine only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -66,7 +66,7 @@ def model(make_data, shape):
         ),
         ("lr_find", {"allow_plot": True}),
         ("show_results", {"rows": 5}),
-        ("from_model", {"data": None}),
+        ("from_model", {"data": None, "trust": False}),
     ],
 )
 def test_the_verbs_have_the_documented_defaults(verb, expected):
@@ -113,11 +113,13 @@ def test_verbs_that_need_data_say_how_to_get_it(model, verb):
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"framework": "torchscript"}, "use 'PyTorch'"),
-        ({"publish": True}, "copy the .dlpk"),
-        ({"gis": object()}, "gis=None"),
-        ({"save_optimizer": True}, "holds weights only"),
-        ({"over_write": True}, "save does not take over_write: it takes overwrite"),
+        ({"framework": "tflite"}, "use one of 'PyTorch', 'torchscript', 'onnx'.*TensorFlow networks"),
+        ({"framework": "TF-ONNX"}, "onnx is read by most programs"),
+        ({"framework": "caffe"}, r"use one of 'PyTorch', 'torchscript', 'onnx'\.$"),
+        ({"gis": object()}, "gis=None.*registry="),
+        ({"save_optimizer": True}, "no optimiser yet. Call fit first"),
+        ({"save_optimizer": True, "framework": "onnx"}, "not trained on. Use framework='PyTorch'"),
+        ({"over_write": True}, "save does not take over_write: it takes overwrite, registry"),
     ],
 )
 def test_ways_of_saving_that_do_not_exist_are_refused(model, tmp_path, kwargs, message):

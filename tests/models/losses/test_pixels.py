@@ -1,3 +1,4 @@
+import json
 import math
 
 import numpy as np
@@ -14,6 +15,7 @@ from rasterloom.models.losses.pixels import (
     balanced_weights,
     dice_loss,
     focal_loss,
+    given_weights,
 )
 
 
@@ -144,3 +146,63 @@ def test_focal_loss_without_gamma_is_cross_entropy():
 def test_settings_that_cannot_work_are_refused(kwargs, message):
     with pytest.raises(SettingError, match=message):
         PixelLossSettings(**kwargs)
+
+
+@pytest.mark.parametrize(
+    "given", [{1: 2, 7: 0.5}, {"1": 2.0, "7": 0.5}, [1, 2, 1, 0.5], (1.0, 2.0, 1.0, 0.5)]
+)
+def test_class_weights_go_by_class_value_or_in_the_order_of_the_outputs(given):
+    chosen = PixelLossSettings(class_weights=given)
+    assert given_weights(chosen.class_weights, (0, 1, 2, 7), ()).tolist() == [1.0, 2.0, 1.0, 0.5]
+    assert json.loads(json.dumps(chosen.class_weights)) in ({"1": 2.0, "7": 0.5}, [1.0, 2.0, 1.0, 0.5])
+
+
+@settings(max_examples=20)
+@given(seeds, st.lists(st.floats(0.1, 10), min_size=4, max_size=4))
+def test_class_weights_weigh_as_torchs_cross_entropy_does(seed, weights):
+    logits, target = _batch(seed)
+    tensor = given_weights(weights, (0, 1, 2, 3), ())
+    torch.testing.assert_close(
+        _loss(weights=tensor)(logits, target), F.cross_entropy(logits, target, weight=tensor)
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "use a weight for each class value"),
+        ([], "use a weight for each class value"),
+        ("balanced", "use a weight for each class value"),
+        (2.0, "use a weight for each class value"),
+        ({"Field": 2.0}, "'Field', which is no class value"),
+        ({True: 2.0}, "True, which is no class value"),
+        ({-1: 2.0}, "-1, which is no class value"),
+        ([1.0, -1.0], "holds -1.0: use numbers from 0"),
+        ([1.0, math.nan], "holds nan"),
+        ([1.0, math.inf], "holds inf"),
+        ([1.0, "2"], "holds '2'"),
+        ([1.0, True], "holds True"),
+    ],
+)
+def test_class_weights_that_are_none_are_refused(given, message):
+    with pytest.raises(SettingError, match=message):
+        PixelLossSettings(class_weights=given)
+
+
+def test_class_weights_and_balancing_exclude_each_other():
+    with pytest.raises(SettingError, match="use class_balancing=False"):
+        PixelLossSettings(class_weights={1: 2.0}, class_balancing=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "ignored", "message"),
+    [
+        ({"3": 2.0}, (), r"names \[3\], but the class values are \[0, 1, 7\]"),
+        ([1.0, 2.0], (), r"has 2 numbers, but there are 3 outputs.* such as \{7: 2.0\}"),
+        ([0.0, 0.0, 0.0], (), "leaves no class that counts"),
+        ([0.0, 0.0, 1.0], (7,), "leaves no class that counts"),
+    ],
+)
+def test_class_weights_that_do_not_fit_the_classes_are_refused(given, ignored, message):
+    with pytest.raises(SettingError, match=message):
+        given_weights(given, (0, 1, 7), ignored)

@@ -7,6 +7,7 @@ import torch
 
 from rasterloom.models.contract import ClassInfo
 from rasterloom.models.errors import SettingError
+from rasterloom.models.networks.parts import Part
 from rasterloom.models.pixels import classifier
 from rasterloom.models.pixels.unet import UnetClassifier
 from rasterloom.pipeline.metrics.pixels import Confusion
@@ -107,3 +108,65 @@ def test_class_balancing_weighs_by_the_pixels_of_the_data(make_data, shape):
 def test_mixup_is_told_to_the_training(make_data, shape):
     assert UnetClassifier(make_data(), mixup=True, **shape).mixup
     assert not UnetClassifier(make_data(), **shape).mixup
+
+
+def test_class_weights_weigh_without_data(make_data, shape):
+    logits, target = torch.randn(1, 4, 2, 2), torch.tensor([[[0, 1], [2, 3]]])
+    model = UnetClassifier(make_data(), class_weights={7: 4.0}, **shape)
+    expected = torch.nn.functional.cross_entropy(logits, target, weight=torch.tensor([1.0, 1.0, 1.0, 4.0]))
+    torch.testing.assert_close(model.loss(logits, target), expected)
+    torch.testing.assert_close(UnetClassifier.from_spec(model.spec).loss(logits, target), expected)
+
+
+class _Answering(torch.nn.Module):
+    """A network that gives the same parts whatever it sees, and keeps what it saw."""
+
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, images):
+        self.seen = images
+        return self.answer
+
+
+def _parts():
+    points = torch.tensor([[[0.1, 0.1], [0.9, 0.6]], [[0.4, 0.9], [0.6, 0.1]]])
+    return [
+        Part(torch.randn(2, 4, 8, 8)),
+        Part(torch.randn(2, 4, 8, 8), weight=0.4),
+        Part(torch.randn(2, 4, 2, 1), at=points),
+    ]
+
+
+def test_the_training_loss_is_the_weighted_sum_over_the_parts_of_the_answer(make_data, shape):
+    model = UnetClassifier(make_data(), focal_loss=True, **shape)
+    parts, targets = _parts(), torch.randint(0, 4, (2, 8, 8))
+    model.network = _Answering(parts)
+    whole, side, points = (model.loss(part.logits, part.target(targets)) for part in parts)
+    found = model.training_loss((torch.zeros(2, 3, 8, 8), targets))
+    torch.testing.assert_close(found, whole + 0.4 * side + points)
+    at_points = torch.stack([targets[0, [0, 4], [0, 7]], targets[1, [7, 0], [3, 4]]])
+    assert torch.equal(parts[2].target(targets)[..., 0], at_points)
+
+
+def test_mixup_blends_the_images_and_the_losses_of_every_part_alike(make_data, shape):
+    model = UnetClassifier(make_data(), mixup=True, **shape)
+    parts, targets = _parts(), torch.randint(0, 4, (2, 8, 8))
+    model.network = _Answering(parts)
+    images = torch.stack([torch.zeros(3, 8, 8), torch.ones(3, 8, 8)])
+    seen = set()
+    for seed in range(8):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            found = model.training_loss((images, targets))
+        first, second = model.network.seen[0, 0, 0, 0].item(), model.network.seen[1, 0, 0, 0].item()
+        swapped = first != 0 or second != 1
+        # the first image is 0, so its value is the share of the other one
+        share, other = (first, targets.flip(0)) if swapped else (0.0, targets)
+        losses = [
+            [p.weight * model.loss(p.logits, p.target(each)) for p in parts] for each in (targets, other)
+        ]
+        torch.testing.assert_close(found, (1 - share) * sum(losses[0]) + share * sum(losses[1]))
+        seen.add(swapped)
+    assert seen == {True, False}

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import rasterio
 
-from rasterloom.models.errors import PackageError
 from rasterloom.pipeline.cli import classify_options
 from rasterloom.pipeline.cli.main import run
 from rasterloom.pipeline.inference import arguments, devices, pixels
@@ -236,17 +235,20 @@ def test_probabilities_of_a_part_are_written_from_the_command_line(
         assert np.abs(source.read().sum(axis=0, dtype=int) - 254).max() <= 4
 
 
-def test_a_network_of_another_author_runs_only_with_trust(
-    place: Path, called: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[tuple[str, bool]] = []
-
-    def load(path: str, *, trust: bool) -> Any:
-        asked.append((path, trust))
-        raise PackageError("read")
-
-    monkeypatch.setattr("rasterloom.pipeline.packages.load.load_package", load)
+def test_a_network_of_another_author_runs_only_with_trust(place: Path, called: dict[str, Any]) -> None:
     assert classified() == 0
-    assert asked == []
-    assert classified("--trust") == 1
-    assert asked == [("model.dlpk", True)]
+    assert called["trust"] is False
+    assert classified("--trust") == 0
+    assert called["trust"] is True
+
+
+def test_an_installed_model_is_used_by_its_name(
+    place: Path, called: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RASTERLOOM_REGISTRY", str(place / "registry"))
+    assert run(["classify-pixels", "scene.tif", "crops", "-w", "0"]) == 1
+    assert "there is no model at crops" in capsys.readouterr().err
+    (place / "registry").mkdir()
+    (place / "registry" / "crops.dlpk").touch()
+    assert run(["classify-pixels", "scene.tif", "crops", "-w", "0"]) == 0
+    assert called["model"] == "crops"

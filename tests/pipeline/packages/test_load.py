@@ -20,7 +20,7 @@ def folder(saved, tmp_path):
 
 def _zipped(folder):
     path = folder.with_name("spoilt.dlpk")
-    write_archive(path, {file.name: file for file in folder.iterdir()})
+    write_archive(path, {f.relative_to(folder).as_posix(): f for f in folder.rglob("*") if f.is_file()})
     return path
 
 

@@ -8,7 +8,13 @@ from rasterloom.pipeline.packages.archive import Archive
 from rasterloom.pipeline.packages.load import load_package
 from rasterloom.pipeline.packages.save import save_package
 
-MEMBERS = ["ArcGISImageClassifier.py", "fields.emd", "fields.safetensors", "model_metrics.html"]
+MEMBERS = [
+    "ArcGISImageClassifier.py",
+    "ModelCharacteristics/loss_graph.png",
+    "fields.emd",
+    "fields.safetensors",
+    "model_metrics.html",
+]
 
 
 def _names(folder: Path) -> list[str]:
@@ -51,7 +57,7 @@ def test_what_exists_is_kept_unless_overwrite(model, tmp_path):
     assert first.read_bytes() == before
     (tmp_path / "m" / "stale.txt").write_text("old")
     save_package(model, tmp_path / "m", overwrite=True, save_inference_file=False)
-    assert _names(tmp_path / "m") == ["m.emd", "m.safetensors", "model_metrics.html"]
+    assert _names(tmp_path / "m") == ["ModelCharacteristics", "m.emd", "m.safetensors", "model_metrics.html"]
     assert "InferenceFunction" not in load_package(first).emd
     assert _names(tmp_path) == ["m", "m.dlpk"]
 

@@ -4,7 +4,14 @@ import pytest
 import torch
 
 from rasterloom.pipeline.datasets.prepare import prepare_data
-from tests.pipeline.datasets.stores import toy_chips, write_store
+from tests.pipeline.datasets.stores import (
+    THINGS,
+    bounds,
+    boxed_objects,
+    square_chips,
+    toy_chips,
+    write_store,
+)
 
 
 @pytest.fixture(scope="session")
@@ -15,6 +22,21 @@ def toy_store(tmp_path_factory):
 @pytest.fixture
 def data(toy_store, tmp_path):
     return prepare_data(toy_store, chip_size=24, batch_size=4, val_split_pct=0.25, working_dir=tmp_path)
+
+
+@pytest.fixture(scope="session")
+def object_store(tmp_path_factory):
+    """Chips with one to three bright squares each."""
+    images, outlines, values = square_chips(16)
+    objects = boxed_objects([[bounds(mask) for mask in chip] for chip in outlines], values)
+    path = tmp_path_factory.mktemp("chips") / "objects.zarr"
+    kind = "PASCAL_VOC_rectangles"
+    return write_store(path, images, objects=objects, classes=THINGS, metadata_format=kind)
+
+
+@pytest.fixture
+def object_data(object_store, tmp_path):
+    return prepare_data(object_store, chip_size=40, batch_size=4, val_split_pct=0.25, working_dir=tmp_path)
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ from rasterloom.models.errors import SettingError
 from rasterloom.pipeline.training import batch_size
 from rasterloom.pipeline.training.batch_size import LiveMemory, estimate_batch_size
 from tests.pipeline.training.runs import same, weights
+from tests.pipeline.training.tiny_detectors import bright_spots
 from tests.pipeline.training.tiny_models import TinyModel
 
 
@@ -63,6 +64,15 @@ def test_the_model_is_left_as_it_was(model):
     assert torch.equal(state, torch.get_rng_state())
 
 
+def test_chips_with_objects_are_estimated_too(object_data, monkeypatch):
+    found = []
+    for megabytes in (20, 40):
+        with_free(monkeypatch, megabytes * 1e6)
+        found.append(estimate_batch_size(bright_spots(object_data)).max_batchsize)
+    assert 2 < found[0] < found[1] < 1024
+    assert estimate_batch_size(bright_spots(object_data), "eval").max_batchsize > found[1]
+
+
 def test_live_tensors_are_counted_once_and_only_while_they_live():
     first = torch.ones(1000)
     with LiveMemory() as live:
@@ -103,6 +113,6 @@ def test_settings_that_cannot_work_are_refused(model, settings, remedy):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_batch_of_the_estimated_size_fits_on_the_gpu(model):
     sizes = estimate_batch_size(model)
-    images, targets = batch_size._chips(model, sizes.max_batchsize, torch.device("cuda"))
+    batch = batch_size._chips(model, sizes.max_batchsize, torch.device("cuda"))
     with batch_size._borrowed(model, torch.device("cuda"), training=True):
-        batch_size._step(model, images, targets, training=True)
+        batch_size._step(model, batch, training=True)

@@ -2,6 +2,10 @@
 
 import dataclasses
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -34,6 +38,54 @@ def test_a_resumed_run_ends_like_an_undisturbed_one(toy_store, tmp_path, monkeyp
     assert same(weights(model), weights(undisturbed))
     for data in (whole, cut):
         assert len(list(run_folder(data).iterdir())) == 7
+
+
+RUN_TO_EPOCH_3 = """
+import sys, time
+from pathlib import Path
+import torch
+from rasterloom.pipeline.datasets.prepare import prepare_data
+from rasterloom.pipeline.training.module import TrainingModule
+from tests.pipeline.training.runs import quick
+from tests.pipeline.training.tiny_models import TinyModel
+
+store, folder = sys.argv[1], Path(sys.argv[2])
+real = TrainingModule.training_step
+
+def step(self, batch, number):
+    loss = real(self, batch, number)
+    if (self.current_epoch, number) == (2, 2):
+        (folder / "in epoch 3").touch()
+        time.sleep(60)
+    return loss
+
+TrainingModule.training_step = step
+torch.set_num_threads(1)
+data = prepare_data(store, chip_size=24, batch_size=4, working_dir=folder)
+quick(TinyModel(data, dropout=0.2), data, epochs=5)
+"""
+
+
+def test_a_run_killed_in_the_middle_of_an_epoch_is_resumed_bit_for_bit(toy_store, tmp_path):
+    cut = tmp_path / "cut"
+    cut.mkdir()
+    command = [sys.executable, "-c", RUN_TO_EPOCH_3, str(toy_store), str(cut)]
+    with subprocess.Popen(command, cwd=Path(__file__).parents[3]) as process:
+        while not (cut / "in epoch 3").exists() and process.poll() is None:
+            time.sleep(0.05)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+
+    ended = []
+    for folder, resume in ((tmp_path / "whole", None), (cut, cut)):
+        data = prepare_data(toy_store, chip_size=24, batch_size=4, working_dir=folder)
+        model = TinyModel(data, dropout=0.2)
+        last = run_folder(data) / "last.ckpt" if resume else None
+        history = quick(model, data, epochs=5, resume=last)
+        ended.append(([dataclasses.replace(row, seconds=0) for row in history.rows], weights(model)))
+    (undisturbed, expected), (resumed, reached) = ended
+    assert resumed == undisturbed
+    assert same(reached, expected)
 
 
 def interrupt_in(patch, *, epoch):

@@ -7,6 +7,7 @@ from rasterloom.models.errors import SettingError
 from rasterloom.models.history import EpochRow, History
 from rasterloom.pipeline.training.pictures import plot_losses, plot_rates, show_results
 from rasterloom.pipeline.training.rates import RateCurve
+from tests.pipeline.training.tiny_detectors import bright_spots
 from tests.pipeline.training.tiny_models import TinyModel
 
 
@@ -49,3 +50,21 @@ def test_more_rows_than_chips_shows_all_of_them(data):
 def test_picture_settings_that_cannot_work_are_refused(data, settings):
     with pytest.raises(SettingError):
         show_results(TinyModel(data), data, **settings)
+
+
+def test_found_objects_stand_beside_the_true_ones(object_data, tmp_path):
+    model = bright_spots(object_data)
+    figure = show_results(model, object_data, rows=3)
+    assert [panel.get_title() for panel in figure.axes[:2]] == ["truth", "prediction"]
+    assert len(figure.axes) == 6
+    sure = show_results(model, object_data, rows=3, thresh=0.8)
+    _, targets = next(iter(object_data.valid_loader()))
+    for row in range(3):
+        # each box is two frames, a light one below
+        drawn = [len(panel.patches) for panel in figure.axes[2 * row : 2 * row + 2]]
+        assert drawn[0] == len(sure.axes[2 * row].patches) > 0
+        assert (drawn[1], len(sure.axes[2 * row + 1].patches)) == (2, 0)
+    assert len(figure.axes[0].patches) == 2 * len(targets[0]["boxes"])
+    figure.savefig(tmp_path / "objects.png")
+    with pytest.raises(SettingError, match="pictures do not know size"):
+        show_results(model, object_data, size=3)

@@ -33,6 +33,9 @@ class TinyModel(PixelClassifier):
                 nn.Conv2d(8, outputs, 3, padding=1),
             )
 
+    def new_network(self, settings: Any, *, pretrained: bool) -> nn.Module:
+        return self.build_network(pretrained=pretrained)
+
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
         return nn.functional.cross_entropy(logits, target)
 

@@ -1,0 +1,1 @@
+"""Models of a class that the user writes."""

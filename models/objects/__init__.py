@@ -1,0 +1,1 @@
+"""Models that find things: boxes and outlines."""
