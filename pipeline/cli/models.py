@@ -118,7 +118,10 @@ def _line(told: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _told(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{key}={_told(item)}" for key, item in value.items())
+        lines = any(isinstance(item, Mapping) for item in value.values())
+        return ("\n" if lines else ", ").join(f"{key}={_told(item)}" for key, item in value.items())
+    if isinstance(value, float):
+        return f"{value:.4g}"
     if isinstance(value, list):
         return ", ".join(_class(item) for item in value)
     return str(value)

@@ -1,6 +1,8 @@
 """What a package of any author says of its model."""
 
+import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from rasterloom.pipeline.packages.finding import Described
@@ -29,7 +31,7 @@ def package_info(name: str, described: Described) -> dict[str, Any]:
         "tile_size": _number(emd.get("ImageHeight")),
         "classes": _classes(emd.get("Classes")),
         "parameters": emd.get("ModelParameters"),
-        "trained": {key: emd[key] for key in _FIGURES if key in emd},
+        "trained": _figures(emd),
     }
     if SECTION in emd:
         return {**told, **_of_ours(described), "by_rasterloom": True}
@@ -46,7 +48,7 @@ def package_info(name: str, described: Described) -> dict[str, Any]:
 def _of_ours(described: Described) -> dict[str, Any]:
     package = package_of(described)
     spec, history = package.spec, package.history
-    figures = {key: described.emd[key] for key in _FIGURES if key in described.emd}
+    trained = {"epochs": len(history), "learning_rate": history.learning_rate}
     return {
         "task": str(spec.task),
         "bands": list(spec.bands),
@@ -56,9 +58,19 @@ def _of_ours(described: Described) -> dict[str, Any]:
         "tile_size": spec.tile_size,
         "classes": [{"value": c.value, "name": c.name, "color": list(c.color)} for c in spec.classes],
         "parameters": dict(spec.parameters),
-        "trained": {"epochs": len(history), "learning_rate": history.learning_rate, **figures},
+        "trained": {**trained, **_figures(described.emd)},
         "needs_trust": package.needs_trust,
     }
+
+
+def _figures(emd: Mapping[str, Any]) -> dict[str, Any]:
+    """How good it is; what stands there as JSON text is read."""
+    found = {key: emd[key] for key in _FIGURES if key in emd}
+    for key, value in found.items():
+        if isinstance(value, str):
+            with suppress(ValueError):
+                found[key] = json.loads(value)
+    return found
 
 
 def _classes(classes: Any) -> list[dict[str, Any]] | None:
