@@ -39,8 +39,8 @@ def test_decoder_channels_shape_the_way_up():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"encoder_depth": 6}, "use 3, 4 or 5"),
-        ({"encoder_depth": "5"}, "use 3, 4 or 5"),
+        ({"encoder_depth": 6}, "use 1, 2, 3, 4 or 5"),
+        ({"encoder_depth": "5"}, "use 1, 2, 3, 4 or 5"),
         ({"decoder_channels": [16, 8]}, "give 5 numbers"),
         ({"decoder_channels": [0] * 5}, "integers from 1"),
         ({"pretrained": "yes"}, "use True or False"),
@@ -69,3 +69,20 @@ def test_a_backbone_that_cannot_be_used_is_refused(backbone, message):
 def test_a_timm_network_without_trained_weights_says_so():
     with pytest.raises(SettingError, match="no trained weights for resnetaa34d"):
         build_unet(bands=3, outputs=2, settings=UnetSettings(backbone="timm:resnetaa34d"), pretrained=True)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_shallow_network_sees_few_pixels_around_each(depth):
+    settings = UnetSettings(backbone="vgg11", pretrained=False, encoder_depth=depth)
+    network = build_unet(bands=8, outputs=3, settings=settings, pretrained=False).eval()
+    images = torch.randn(1, 8, 64, 64, requires_grad=True)
+    network(images)[0, :, 32, 32].sum().backward()
+    seen = (images.grad[0].abs().sum(dim=0) > 0).nonzero()
+    assert 2**depth < (seen.max(dim=0).values - seen.min(dim=0).values).max() < 16 * 2**depth
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors:UserWarning")
+def test_a_backbone_without_the_map_that_is_asked_for_is_refused():
+    settings = UnetSettings(backbone="timm:convnext_atto", pretrained=False, encoder_depth=1)
+    with pytest.raises(SettingError, match="no map at 1/2 of the image"):
+        build_unet(bands=3, outputs=2, settings=settings, pretrained=False)
