@@ -46,7 +46,7 @@ def test_buildings_in_banepa_on_rows_not_trained_on(
     model = UnetClassifier(
         data, "resnet18", pretrained=False, decoder_channels=[128, 64, 48, 32, 16], **LOSSES[name]
     )
-    epochs, batches = (48, 25) if timing else (1, 2)
+    epochs, batches = (30, 25) if timing else (1, 2)
     model.fit(epochs, lr=0.004, checkpoint=False, iters_per_epoch=batches, show_progress=False)
     trained = time.perf_counter() - began
     test = grid.window_bounds(parts.test)
