@@ -36,6 +36,7 @@ TORCH_FREE = (
     "pipeline/labels/",
     "pipeline/store/",
     "pipeline/outputs/",
+    "pipeline/seams/",
 )
 
 

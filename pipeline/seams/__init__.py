@@ -1,0 +1,1 @@
+"""What neighbouring tiles found, put together as if it had been one tile."""
