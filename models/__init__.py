@@ -34,6 +34,12 @@ if TYPE_CHECKING:
     from rasterloom.models.history import EpochRow as EpochRow, History as History
     from rasterloom.models.imagery import ImageryModel as ImageryModel
     from rasterloom.models.objects.detector import ObjectDetector as ObjectDetector
+    from rasterloom.models.objects.faster_rcnn import FasterRCNN as FasterRCNN
+    from rasterloom.models.objects.foreign import TorchDetector as TorchDetector
+    from rasterloom.models.objects.mask_rcnn import MaskRCNN as MaskRCNN
+    from rasterloom.models.objects.retina_net import RetinaNet as RetinaNet
+    from rasterloom.models.objects.ssd import SingleShotDetector as SingleShotDetector
+    from rasterloom.models.objects.yolo import YOLOv3 as YOLOv3
     from rasterloom.models.pixels.deeplab import DeepLab as DeepLab
     from rasterloom.models.pixels.foreign import TorchModel as TorchModel
     from rasterloom.models.pixels.pspnet import PSPNetClassifier as PSPNetClassifier
@@ -43,9 +49,15 @@ _PUBLIC = {
     "UnetClassifier": "rasterloom.models.pixels.unet",
     "PSPNetClassifier": "rasterloom.models.pixels.pspnet",
     "DeepLab": "rasterloom.models.pixels.deeplab",
+    "FasterRCNN": "rasterloom.models.objects.faster_rcnn",
+    "RetinaNet": "rasterloom.models.objects.retina_net",
+    "MaskRCNN": "rasterloom.models.objects.mask_rcnn",
+    "SingleShotDetector": "rasterloom.models.objects.ssd",
+    "YOLOv3": "rasterloom.models.objects.yolo",
     "ModelExtension": "rasterloom.models.extension.model",
     "from_torch": "rasterloom.models.bring",
     "TorchModel": "rasterloom.models.pixels.foreign",
+    "TorchDetector": "rasterloom.models.objects.foreign",
     "ImageryModel": "rasterloom.models.imagery",
     "ObjectDetector": "rasterloom.models.objects.detector",
     "ClassInfo": "rasterloom.models.contract",
@@ -78,9 +90,15 @@ __all__ = [
     "UnetClassifier",
     "PSPNetClassifier",
     "DeepLab",
+    "FasterRCNN",
+    "RetinaNet",
+    "MaskRCNN",
+    "SingleShotDetector",
+    "YOLOv3",
     "ModelExtension",
     "from_torch",
     "TorchModel",
+    "TorchDetector",
     "ImageryModel",
     "ObjectDetector",
     "ClassInfo",

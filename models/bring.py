@@ -8,19 +8,26 @@ from typing import Any
 import torch
 from torch import nn
 
+from rasterloom.models.brought import BroughtModel
 from rasterloom.models.contract import ClassInfo, ModelSpec, Task
 from rasterloom.models.errors import ModelMismatchError, SettingError
 from rasterloom.models.legend import read_bands, read_classes, read_positions, read_scaling
 from rasterloom.models.networks.fixed import fixed_side
+from rasterloom.models.networks.object_outputs import FORMS, ObjectOutputs
 from rasterloom.models.networks.outputs import PixelOutputs
-from rasterloom.models.networks.probing import Probe, probe
+from rasterloom.models.networks.probing import Probe, evaluating, probe
 from rasterloom.models.networks.programs import (
+    FAULTS,
+    NAMES,
     Program,
+    ProgramKind,
+    first_line,
     open_exported,
     open_program,
     read_program,
     write_down,
 )
+from rasterloom.models.objects.foreign import TorchDetector
 from rasterloom.models.pixels.foreign import TorchModel
 
 _SURE = 1e-3
@@ -43,11 +50,11 @@ def from_torch(
     crs: Any = None,
     name: str | None = None,
     trust: bool = False,
-) -> TorchModel:
+) -> TorchModel | TorchDetector:
     """Make a model of a network that was built and trained elsewhere.
 
-    Noise is sent through the network once, to see that it gives scores for every pixel and how many. It is
-    left as it is: in its mode, on its device.
+    Noise is sent through the network once, to see that it gives what the task wants: scores for every pixel
+    and how many, or lists of things. It is left as it is: in its mode, on its device.
 
     Parameters
     ----------
@@ -56,20 +63,26 @@ def from_torch(
         .onnx file. It takes (N, C, H, W) float32 and returns (N, K, H, W), also as ``out`` in a dictionary,
         as ``.logits``, or first in a tuple; on the images' grid or a whole fraction of it. K is the number of
         classes, or one more for background as output 0, or 1 for one class against background.
+
+        A detector, a module or TorchScript, takes (N, C, H, W) or a list of (C, H, W), whichever works. It
+        returns a list with a dictionary for each image, as torchvision's detectors do: ``boxes`` (n, 4) as
+        x1, y1, x2, y2 in pixels of the image, ``labels`` (n,) of int, where 1 is the first class,
+        ``scores`` (n,) from 0 to 1, and perhaps ``masks`` (n, H, W) or (n, 1, H, W), shares of 0 to 1.
     task
-        ``pixels``.
+        ``pixels``, or ``objects`` for a detector.
     classes
-        In the order of the outputs: names (values 1, 2, .., and 0 for a first name "background"),
-        ``{value: name}``, ``ClassInfo`` values, or rows of (value, name, (red, green, blue)).
+        In the order of the outputs, or of the labels: names (values 1, 2, .., and 0 for a first name
+        "background"), ``{value: name}``, ``ClassInfo`` values, or rows of (value, name, (red, green, blue)).
     bands
         Number or names of the bands, in the network's order.
     tile_size
         Side of the tiles that it works best on, in pixels: usually what it was trained on.
     normalize
         What is done to pixels: None (raw numbers), ``"imagenet"`` (for pixels of 0..255), a number to divide
-        by, or (mean, std), each one number or one for each band, in the raster's units.
+        by, or (mean, std), each one number or one for each band, in the raster's units. torchvision's
+        detectors normalise images of 0..1 themselves: divide by 255.
     outputs
-        ``logits``, or ``probabilities`` where the network ends in a softmax or sigmoid.
+        Of networks for pixels: ``logits``, or ``probabilities`` where they end in a softmax or sigmoid.
     extract_bands
         Positions of the bands in the raster, from 0. None takes the first ones.
     tile_multiple
@@ -85,8 +98,8 @@ def from_torch(
 
     Returns
     -------
-    TorchModel
-        For the inference tools, such as ``classify_pixels``.
+    TorchModel or TorchDetector
+        For the inference tools: ``classify_pixels``, or ``detect_objects``.
 
     Raises
     ------
@@ -102,36 +115,82 @@ def from_torch(
     _check_task(task)
     _check_side(tile_size, tile_multiple)
     names = read_bands(bands)
-    found = read_classes(classes)
     inner, program = _opened(_bare(module), trust=trust)
-    only = fixed_side(inner)
     spec = ModelSpec(
-        model=TorchModel.__name__,
-        task=Task.PIXELS,
+        model="",
+        task=Task(task),
         bands=names,
         extract_bands=read_positions(extract_bands, len(names)),
         dtype=dtype or "",
         normalization=read_scaling(normalize, len(names)),
         tile_size=tile_size,
-        classes=found,
+        classes=read_classes(classes),
         cell_size=_pair(cell_size),
         crs=_text(crs),
         parameters={
             "name": name or _name(_bare(module)),
-            "outputs": outputs,
-            "tile_multiple": only or tile_multiple,
+            "tile_multiple": fixed_side(inner) or tile_multiple,
         },
     )
+    if spec.task is Task.OBJECTS:
+        _check_detector(spec, program, outputs)
+        return _detector(spec, inner, program)
+    return _classifier(spec, inner, program, outputs)
+
+
+def _classifier(spec: ModelSpec, inner: nn.Module, program: Program | None, outputs: str) -> TorchModel:
+    parameters = {"name": spec.parameters["name"], "outputs": outputs, **spec.parameters}
+    spec = replace(spec, model=TorchModel.__name__, parameters=parameters)
     model = TorchModel(spec, inner, program)
-    seen = probe(model.network, bands=len(names), tile_size=tile_size)
+    seen = probe(model.network, bands=spec.band_count, tile_size=spec.tile_size)
     if outputs == "probabilities":
         _check_probabilities(seen)
     model.spec = _with_background(spec, seen.channels)
     return model
 
 
+def _detector(spec: ModelSpec, inner: nn.Module, program: Program | None) -> TorchDetector:
+    """The model of a detector that takes images in one form or the other."""
+    faults: list[str] = []
+    device = next((p.device for p in inner.parameters()), torch.device("cpu"))
+    noise = torch.rand(2, spec.band_count, spec.tile_size, spec.tile_size)
+    for form in FORMS:
+        parameters = {**spec.parameters, "images": form}
+        model = TorchDetector(
+            replace(spec, model=TorchDetector.__name__, parameters=parameters), inner, program
+        )
+        try:
+            with evaluating(model.network), torch.no_grad():
+                model.detect(noise.to(device))
+        except SettingError as error:
+            raise ModelMismatchError(str(error)) from error
+        except FAULTS as error:
+            faults.append(first_line(error))
+        else:
+            return model
+    raise ModelMismatchError(
+        f"the network fails on {tuple(noise.shape)} images in evaluation mode ({faults[0]}), and on a list "
+        f"of such images ({faults[1]}): use bands and tile_size that it takes."
+    )
+
+
+def _check_detector(spec: ModelSpec, program: Program | None, outputs: str) -> None:
+    if any(info.value == 0 for info in spec.classes):
+        raise SettingError("classes names a background, and a detector finds things: leave it out.")
+    if outputs != "logits":
+        raise SettingError(
+            f"outputs={outputs!r} is about networks for pixels, and a detector gives scores from 0 to 1: "
+            "leave it out."
+        )
+    if program is not None and program.kind is not ProgramKind.SCRIPT:
+        raise SettingError(
+            f"a detector returns lists of things, and {NAMES[program.kind]} returns tensors: bring the "
+            "torch.nn.Module, or TorchScript."
+        )
+
+
 def _opened(module: Any, *, trust: bool) -> tuple[nn.Module, Program | None]:
-    if isinstance(module, TorchModel | PixelOutputs) or hasattr(module, "spec"):
+    if isinstance(module, BroughtModel | PixelOutputs | ObjectOutputs) or hasattr(module, "spec"):
         raise SettingError("this is a model of rasterloom already: give it to the tools as it is.")
     if isinstance(module, torch.export.ExportedProgram):
         return open_exported(module), write_down(module)
@@ -157,10 +216,10 @@ def _bare(module: Any) -> Any:
 
 
 def _check_task(task: str | Task) -> None:
-    if task != Task.PIXELS:
+    if task not in (Task.PIXELS, Task.OBJECTS):
         known = ", ".join(Task)
         said = f"for {task} is not here yet" if task in list(Task) else f"is for one of {known}"
-        raise SettingError(f"task={str(task)!r}: from_torch {said}: use task='pixels'.")
+        raise SettingError(f"task={str(task)!r}: from_torch {said}: use task='pixels' or task='objects'.")
 
 
 def _check_side(tile_size: Any, multiple: Any) -> None:

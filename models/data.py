@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rasterloom.models.contract import ModelSpec, Normalization
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class TrainingData(Protocol):
@@ -21,6 +24,12 @@ class TrainingData(Protocol):
     @property
     def normalization(self) -> Normalization:
         """Scaling that batches have gone through, one number for each band."""
+        ...
+
+    @property
+    def object_sizes(self) -> "np.ndarray":
+        """(m, 2) width and height of the objects to train on, in pixels as the network sees them; without
+        objects (0, 2)."""
         ...
 
     @property

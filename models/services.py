@@ -24,6 +24,9 @@ SERVICES: Mapping[str, str] = MappingProxyType(
         "save": "rasterloom.pipeline.packages.save:save_package",
         "load": "rasterloom.pipeline.packages.load:load_package",
         "build": "rasterloom.pipeline.packages.load:build_model",
+        "find_all_ways": "rasterloom.pipeline.inference.objects.turned:find_all_ways",
+        "predict_image": "rasterloom.pipeline.inference.objects.image:predict_image",
+        "predict_video": "rasterloom.pipeline.inference.video.predict:predict_video",
     }
 )
 """Service name to ``module:function``.
@@ -40,6 +43,9 @@ load       ``(path, *, working_dir, trust) -> Package``
 build      ``(package) -> ImageryModel``
 plot_...   ``plot_losses(history)``, ``plot_rates(curve)``
 show_...   ``show_results(model, data, rows, **kwargs)``
+find_all.. of detectors: ``find_all_ways(model, images, *, threshold, nms_overlap) -> list`` of objects
+predict..  of detectors: ``predict_image(model, image_path, **settings) -> tuple`` and
+           ``predict_video(model, input_video_path, metadata_file, **settings) -> VideoPredictions``
 ========== ============================================================================================
 """
 

@@ -80,6 +80,18 @@ def checked_integers(name: str, value: Any, *, least: int, most: int) -> tuple[i
     return tuple(value)
 
 
+def checked_numbers(name: str, value: Any, *, most: float) -> tuple[float, ...]:
+    """The values as numbers above 0 up to the largest allowed one, one at least."""
+    sequence = isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 0
+    if not sequence or not all(
+        isinstance(item, int | float) and not isinstance(item, bool) and 0 < item <= most for item in value
+    ):
+        raise SettingError(
+            f"{name}={value!r} cannot work: use a list of numbers above 0 and up to {most:g}, such as [1.0]."
+        )
+    return tuple(float(item) for item in value)
+
+
 def checked_framework(framework: Any) -> str:
     """The framework as packages call it: ``PyTorch``, ``torchscript`` or ``onnx``.
 

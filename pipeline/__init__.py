@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from rasterloom.pipeline.demo.run import run_demo as run_demo
     from rasterloom.pipeline.inference.estimate import Estimate as Estimate
     from rasterloom.pipeline.inference.lazy import predict_xarray as predict_xarray
+    from rasterloom.pipeline.inference.objects.detect import detect_objects as detect_objects
     from rasterloom.pipeline.inference.pixels import classify_pixels as classify_pixels
+    from rasterloom.pipeline.inference.suppress import non_maximum_suppression as non_maximum_suppression
     from rasterloom.pipeline.landscape.write import generate_landscape as generate_landscape
     from rasterloom.pipeline.metrics.pixels import Confusion as Confusion
     from rasterloom.pipeline.packages.load import build_model as build_model, load_package as load_package
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from rasterloom.pipeline.packages.save import save_package as save_package
     from rasterloom.pipeline.rasters.open import open_raster as open_raster
     from rasterloom.pipeline.reports.accuracy import assess_pixels as assess_pixels
+    from rasterloom.pipeline.reports.detection import (
+        compute_accuracy_for_object_detection as compute_accuracy_for_object_detection,
+    )
     from rasterloom.pipeline.training.batch_size import estimate_batch_size as estimate_batch_size
     from rasterloom.pipeline.training.train_model import train_model as train_model
 
@@ -31,9 +36,12 @@ _PUBLIC = {
     "estimate_batch_size": "rasterloom.pipeline.training.batch_size",
     "train_model": "rasterloom.pipeline.training.train_model",
     "classify_pixels": "rasterloom.pipeline.inference.pixels",
+    "detect_objects": "rasterloom.pipeline.inference.objects.detect",
+    "non_maximum_suppression": "rasterloom.pipeline.inference.suppress",
     "predict_xarray": "rasterloom.pipeline.inference.lazy",
     "Estimate": "rasterloom.pipeline.inference.estimate",
     "assess_pixels": "rasterloom.pipeline.reports.accuracy",
+    "compute_accuracy_for_object_detection": "rasterloom.pipeline.reports.detection",
     "Confusion": "rasterloom.pipeline.metrics.pixels",
     "save_package": "rasterloom.pipeline.packages.save",
     "load_package": "rasterloom.pipeline.packages.load",
@@ -54,9 +62,12 @@ __all__ = [
     "estimate_batch_size",
     "train_model",
     "classify_pixels",
+    "detect_objects",
+    "non_maximum_suppression",
     "predict_xarray",
     "Estimate",
     "assess_pixels",
+    "compute_accuracy_for_object_detection",
     "Confusion",
     "save_package",
     "load_package",

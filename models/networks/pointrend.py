@@ -1,7 +1,8 @@
 """PointRend: fine scores where the coarse ones are in doubt."""
 
 from collections.abc import Sequence
-from typing import cast
+from dataclasses import dataclass
+from typing import cast, final
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,29 @@ def check_dilation(*, pointrend: bool, keep_dilation: bool) -> None:
         raise SettingError(
             "keep_dilation=True says what PointRend works on: use it with pointrend=True, or leave it out."
         )
+
+
+@final
+@dataclass(frozen=True)
+class Windows:
+    """Regions of images, each looked at as an image of its own."""
+
+    maps: Tensor
+    """(N, C, h, w)"""
+    boxes: Tensor
+    """(R, 4) xyxy as shares of the image's width and height, those of the first image first."""
+    counts: tuple[int, ...]
+    """How many of them each image has."""
+
+    def at(self, points: Tensor) -> Tensor:
+        """Bilinear values (R, C, P) at points (R, P, 2), shares of width and height of each region."""
+        low, high = self.boxes[:, None, :2], self.boxes[:, None, 2:]
+        parts = torch.split(low + points * (high - low), list(self.counts))
+        found = []
+        for index, places in enumerate(parts):
+            values = _at(self.maps[index : index + 1], places.reshape(1, -1, 2))  # (1, C, r * P)
+            found.append(values[0].reshape(len(values[0]), *places.shape[:2]).transpose(0, 1))
+        return torch.cat(found)
 
 
 class PointRend(nn.Module):
@@ -68,7 +92,7 @@ class PointRend(nn.Module):
 
     kept: Tensor
 
-    def training_part(self, coarse: Tensor, fine: Sequence[Tensor], shape: Sequence[int]) -> Part:
+    def training_part(self, coarse: Tensor, fine: Sequence[Tensor | Windows], shape: Sequence[int]) -> Part:
         """Scores of random points, most of them where the classes are close.
 
         Parameters
@@ -76,7 +100,7 @@ class PointRend(nn.Module):
         coarse
             (N, K, h, w) logits.
         fine
-            Maps (N, C, h', w') of any sizes.
+            Maps (N, C, h', w') of any sizes, or regions of such maps for each of the N.
         shape
             Height and width of the image.
         """
@@ -84,7 +108,7 @@ class PointRend(nn.Module):
         points = self._draw(coarse, count)
         return Part(self._scores(coarse, fine, points).unsqueeze(-1), at=points)
 
-    def forward(self, coarse: Tensor, fine: Sequence[Tensor], *, doublings: int) -> Tensor:
+    def forward(self, coarse: Tensor, fine: Sequence[Tensor | Windows], *, doublings: int) -> Tensor:
         """Logits (N, K, h * 2**doublings, w * 2**doublings): subdivided and refined step by step."""
         found = coarse
         for _ in range(doublings):
@@ -92,7 +116,7 @@ class PointRend(nn.Module):
             found = self._refined(doubled, coarse, fine)
         return found
 
-    def _refined(self, logits: Tensor, coarse: Tensor, fine: Sequence[Tensor]) -> Tensor:
+    def _refined(self, logits: Tensor, coarse: Tensor, fine: Sequence[Tensor | Windows]) -> Tensor:
         """The logits with new ones where they are in doubt."""
         height, width = logits.shape[-2:]
         flat = logits.flatten(2)  # (N, K, h * w)
@@ -119,7 +143,7 @@ class PointRend(nn.Module):
         best = scores.index_select(1, self.kept).float().topk(2, dim=1).values
         return best[:, 1] - best[:, 0]
 
-    def _scores(self, coarse: Tensor, fine: Sequence[Tensor], points: Tensor) -> Tensor:
+    def _scores(self, coarse: Tensor, fine: Sequence[Tensor | Windows], points: Tensor) -> Tensor:
         guess = _at(coarse.index_select(1, self.kept), points)  # (N, K', P)
         found = torch.cat([_at(each, points) for each in fine], dim=1)
         for layer in self.hidden:
@@ -143,8 +167,10 @@ def _largest(values: Tensor, count: int) -> Tensor:
     return values.sort(dim=1, descending=True, stable=True).indices[:, :count]
 
 
-def _at(maps: Tensor, points: Tensor) -> Tensor:
+def _at(maps: Tensor | Windows, points: Tensor) -> Tensor:
     """Bilinear values (N, C, P) of maps (N, C, h, w) at points (N, P, 2) in 0..1."""
+    if isinstance(maps, Windows):
+        return maps.at(points)
     # half precision cannot tell the pixels of a large tile apart
     grid = (2 * points.float() - 1).unsqueeze(2)
     found = F.grid_sample(maps.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)

@@ -49,7 +49,7 @@ def probe(network: PixelOutputs, *, bands: int, tile_size: int) -> Probe:
         the batch; the message says what would work.
     """
     chips = _noise(network, bands, tile_size)
-    with _evaluating(network), torch.no_grad():
+    with evaluating(network), torch.no_grad():
         try:
             alone, pair = network.scores(chips[:1]), network.scores(chips)
             full = network(chips)
@@ -69,7 +69,8 @@ def probe(network: PixelOutputs, *, bands: int, tile_size: int) -> Probe:
 
 
 @contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Inside, the network is in evaluation mode; afterwards each part is in its own mode again."""
     modes = [(part, part.training) for part in network.modules()]
     network.eval()
     try:

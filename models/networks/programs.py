@@ -161,7 +161,7 @@ def export_module(module: nn.Module, example: Tensor) -> Program:
             continue
         if same:
             return program
-    reason = "the exported program gives other answers than the module" if last is None else _first_line(last)
+    reason = "the exported program gives other answers than the module" if last is None else first_line(last)
     raise SettingError(
         f"{type(module).__name__} cannot be exported by torch.export: {reason}. Use save(path, "
         "pickled=True) to write the module with its code instead; whoever loads that must trust it."
@@ -197,9 +197,7 @@ def open_program(program: Program, *, trust: bool, source: str) -> nn.Module:
             return script
         return open_exported(torch.export.load(file))
     except FAULTS as error:
-        raise PackageError(
-            f"{source}: {NAMES[program.kind]} cannot be read: {_first_line(error)}."
-        ) from error
+        raise PackageError(f"{source}: {NAMES[program.kind]} cannot be read: {first_line(error)}.") from error
 
 
 def check_trust(kind: ProgramKind, *, trust: bool, source: str) -> None:
@@ -224,6 +222,12 @@ def open_exported(program: torch.export.ExportedProgram) -> nn.Module:
     # what is left open is no int but a symbol
     shape = tuple(side if type(side) is int else None for side in shapes[0])
     return FixedShape(ExportedNetwork(program.module()), shape)
+
+
+def first_line(error: Exception) -> str:
+    """What an error of torch says first, without a full stop."""
+    text = str(error).strip()
+    return text.splitlines()[0].rstrip(".") if text else type(error).__name__
 
 
 def _same_answers(module: nn.Module, exported: nn.Module, example: Tensor) -> bool:
@@ -269,8 +273,3 @@ def _lasting_script(content: bytes) -> bytes:
 def _unmangled(text: bytes) -> bytes:
     # numbers that torch gives to equal names within one process
     return re.sub(rb"[./]?___torch_mangle_\d+", b"", text)
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0].rstrip(".") if text else type(error).__name__

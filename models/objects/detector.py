@@ -3,14 +3,23 @@
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from rasterloom.models.backbones.names import backbone_names
 from rasterloom.models.errors import SettingError
 from rasterloom.models.imagery import ImageryModel
+from rasterloom.models.objects.predicting import (
+    TRACKER_OPTIONS,
+    VISUAL_OPTIONS,
+    predict_image,
+    predict_video,
+)
 from rasterloom.models.services import service
+from rasterloom.models.settings import plain_parameters, read_settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,6 +60,18 @@ class ObjectDetector(ImageryModel):
     """A model that finds objects; an adapter adds the network, its loss and its decoding."""
 
     dataset_types: ClassVar[tuple[str, ...]] = BOX_FORMATS
+    settings_kinds: ClassVar[tuple[type, ...]]
+    """Dataclasses of the settings, without a name in common; the first with ``tile_multiple``."""
+
+    @classmethod
+    def complete_parameters(cls, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """All settings, checked, JSON-able, with the defaults filled in."""
+        return plain_parameters(*read_settings(cls.__name__, parameters, *cls.settings_kinds))
+
+    @property
+    def settings(self) -> tuple[Any, ...]:
+        """An instance of each of :attr:`settings_kinds`, of this model."""
+        return read_settings(type(self).__name__, self.spec.parameters, *self.settings_kinds)
 
     @abstractmethod
     def batch_loss(self, images: Tensor, targets: Sequence[Objects]) -> Tensor:
@@ -97,19 +118,141 @@ class ObjectDetector(ImageryModel):
         """Columns of the training table that ``fit(monitor=...)`` can watch."""
         return ["valid_loss", "average_precision"]
 
+    @staticmethod
+    def backbones() -> list[str]:
+        """Feature extractors that are always known; other convolutional networks of timm work too."""
+        return backbone_names()
+
+    @property
+    def supported_backbones(self) -> list[str]:
+        """The same as :meth:`backbones`."""
+        return self.backbones()
+
+    def early_layers(self) -> nn.Module:
+        """The backbone."""
+        return self.network.get_submodule("encoder")
+
+    @property
+    def tile_multiple(self) -> int:
+        """What both sides of an image must be a multiple of, in pixels."""
+        return int(self.settings[0].tile_multiple)
+
     def average_precision_score(
-        self, detect_thresh: float = 0.2, iou_thresh: float = 0.1, mean: bool = False
+        self,
+        detect_thresh: float = 0.2,
+        iou_thresh: float = 0.1,
+        mean: bool = False,
+        show_progress: bool = True,
     ) -> dict[str, float] | float:
         """Average precision on the validation set: see :func:`average_precision`."""
-        return average_precision(self, detect_thresh=detect_thresh, iou_thresh=iou_thresh, mean=mean)
+        return average_precision(
+            self,
+            detect_thresh=detect_thresh,
+            iou_thresh=iou_thresh,
+            mean=mean,
+            show_progress=show_progress,
+        )
+
+    def show_results(
+        self,
+        rows: int = 5,
+        thresh: float = THRESHOLD,
+        nms_overlap: float = NMS_OVERLAP,
+        **kwargs: Any,
+    ) -> Any:
+        """Draw chips of the validation set with their objects and those that are found.
+
+        Parameters
+        ----------
+        rows
+            Chips to show.
+        thresh
+            Least score of a found object that is shown, 0..1.
+        nms_overlap
+            Of found objects of a class that overlap more than this, the most certain one is shown.
+        kwargs
+            ``rgb_bands``, ``statistics_percent``, ``alpha``: see
+            :func:`~rasterloom.pipeline.training.pictures.show_results`.
+        """
+        return super().show_results(rows, thresh=thresh, nms_overlap=nms_overlap, **kwargs)
+
+    def predict(
+        self,
+        image_path: Any,
+        threshold: float = THRESHOLD,
+        nms_overlap: float = NMS_OVERLAP,
+        return_scores: bool = False,
+        visualize: bool | str | Path = False,
+        resize: bool = False,
+        batch_size: int = 1,
+        **kwargs: Any,
+    ) -> tuple[Any, ...]:
+        """Boxes and class values of the objects of one image: see :func:`predict_image`."""
+        return predict_image(
+            self,
+            image_path,
+            threshold,
+            nms_overlap,
+            return_scores,
+            visualize,
+            resize,
+            batch_size,
+            **kwargs,
+        )
+
+    def predict_video(
+        self,
+        input_video_path: str | Path,
+        metadata_file: str | Path,
+        threshold: float = THRESHOLD,
+        nms_overlap: float = NMS_OVERLAP,
+        track: bool = False,
+        visualize: bool = False,
+        output_file_path: str | Path | None = None,
+        multiplex: bool = False,
+        multiplex_file_path: str | Path | None = None,
+        tracker_options: Mapping[str, Any] = TRACKER_OPTIONS,
+        visual_options: Mapping[str, Any] = VISUAL_OPTIONS,
+        resize: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Write the objects of every frame of a video into its metadata: see :func:`predict_video`."""
+        return predict_video(
+            self,
+            input_video_path,
+            metadata_file,
+            threshold,
+            nms_overlap,
+            track,
+            visualize,
+            output_file_path,
+            multiplex,
+            multiplex_file_path,
+            tracker_options,
+            visual_options,
+            resize,
+            **kwargs,
+        )
 
     def package_facts(self, *, compute_metrics: bool) -> dict[str, Any]:
         """On request, the average precision of each class on the validation set."""
         return precision_facts(self) if compute_metrics else {}
 
 
+def summed_losses(network: nn.Module, images: Tensor, targets: Sequence[Objects]) -> Tensor:
+    """The sum of what a network answers for images and targets in training: losses by name."""
+    losses: Mapping[str, Tensor] = network(images, list(targets))
+    return torch.stack([loss.float() for loss in losses.values()]).sum()
+
+
 def average_precision(
-    model: ImageryModel, *, detect_thresh: float = 0.2, iou_thresh: float = 0.1, mean: bool = False
+    model: ImageryModel,
+    *,
+    detect_thresh: float = 0.2,
+    iou_thresh: float = 0.1,
+    mean: bool = False,
+    show_progress: bool = False,
+    **settings: Any,
 ) -> dict[str, float] | float:
     """Average precision on the validation set.
 
@@ -121,6 +264,10 @@ def average_precision(
         Least intersection over union of a found object with the true one, above 0 and at most 1.
     mean
         The mean over the classes instead of a number for each.
+    show_progress
+        Whether a bar shows how far it is.
+    settings
+        Of the service ``evaluate``, such as ``masks=True``.
 
     Returns
     -------
@@ -141,7 +288,7 @@ def average_precision(
             "average precision needs data and this model was loaded without: use from_model(path, data=...)."
         )
     scores: ObjectScores = service("evaluate")(
-        model, model.data, show_progress=False, threshold=detect_thresh, iou=iou_thresh
+        model, model.data, show_progress=show_progress, threshold=detect_thresh, iou=iou_thresh, **settings
     )
     if mean:
         return scores.mean_average_precision()
@@ -151,9 +298,9 @@ def average_precision(
     }
 
 
-def precision_facts(model: ImageryModel) -> dict[str, Any]:
+def precision_facts(model: ImageryModel, **settings: Any) -> dict[str, Any]:
     """The entry of a package that says how well objects are found; none where the model has no data."""
-    return {} if model.data is None else {"average_precision_score": average_precision(model)}
+    return {} if model.data is None else {"average_precision_score": average_precision(model, **settings)}
 
 
 @contextmanager

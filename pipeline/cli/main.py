@@ -8,12 +8,15 @@ import typer
 from rich.console import Console
 
 from rasterloom.models.errors import RasterloomError, RunInterrupted, TooManyFailures
+from rasterloom.pipeline.cli.accuracy import accuracy
 from rasterloom.pipeline.cli.classify import classify_pixels
 from rasterloom.pipeline.cli.convert import convert
 from rasterloom.pipeline.cli.demo import demo
+from rasterloom.pipeline.cli.detect import detect_objects
 from rasterloom.pipeline.cli.export import export_training_data
 from rasterloom.pipeline.cli.info import info
 from rasterloom.pipeline.cli.models import models
+from rasterloom.pipeline.cli.suppress import suppress
 from rasterloom.pipeline.cli.train import train
 
 EXIT_ERROR = 1
@@ -32,6 +35,8 @@ _STEPS = """Deep learning over rasters of any size, on Dask.
 2. train           [cyan]rasterloom train chips.zarr -o model.dlpk[/cyan]
 
 3. map             [cyan]rasterloom classify-pixels scene.tif model.dlpk -o classes.tif[/cyan]
+
+   or find things  [cyan]rasterloom detect-objects scene.tif model.dlpk -o found.parquet[/cyan]
 
 [bold]Never seen it work?[/bold] [cyan]rasterloom demo[/cyan] does all three on a generated scene in minutes.
 """
@@ -65,6 +70,21 @@ _EXAMPLES: dict[str, tuple[str, ...]] = {
         "rasterloom classify-pixels photos/ model.dlpk -o maps/ --each",
         "rasterloom classify-pixels item.json model.dlpk -o s3://bucket/classes.tif --assets red,green,blue",
     ),
+    "detect-objects": (
+        "rasterloom detect-objects scene.tif model.dlpk -o found.parquet --padding 64",
+        "rasterloom detect-objects scene.tif model.dlpk -o found.gpkg --threshold 0.7 --tta",
+        "rasterloom detect-objects photos/ model.dlpk -o found.parquet --mask county.gpkg --nms",
+        "rasterloom detect-objects photos/ model.dlpk -o found/ --each",
+    ),
+    "suppress": (
+        "rasterloom suppress found.parquet -o kept.parquet --max-overlap 0.3",
+        "rasterloom suppress trees.gpkg --score-field score --class-field species --across-classes",
+    ),
+    "accuracy": (
+        "rasterloom accuracy found.parquet truth.gpkg",
+        "rasterloom accuracy found.parquet truth.gpkg --report report.html --raster scene.tif",
+        "rasterloom accuracy found.parquet truth.gpkg -o figures.csv --mask area.gpkg --min-iou 0.4",
+    ),
     "info": ("rasterloom info model.dlpk", "rasterloom info https://example.org/scene.tif"),
     "demo": (
         "rasterloom demo",
@@ -77,6 +97,9 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "convert": convert,
     "train": train,
     "classify-pixels": classify_pixels,
+    "detect-objects": detect_objects,
+    "suppress": suppress,
+    "accuracy": accuracy,
     "info": info,
     "demo": demo,
 }

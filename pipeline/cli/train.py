@@ -87,7 +87,16 @@ def train(
         )
     typer.echo(path)
     if not quiet:
-        typer.echo(f"next: rasterloom classify-pixels RASTER {path} -o classes.tif", err=True)
+        typer.echo(f"next: {_next(model, path)}", err=True)
+
+
+def _next(model: str, path: Any) -> str:
+    from rasterloom.models.contract import Task
+    from rasterloom.pipeline.training.model_types import find_model_type
+
+    if find_model_type(model, started=True).task is Task.OBJECTS:
+        return f"rasterloom detect-objects RASTER {path} -o found.parquet"
+    return f"rasterloom classify-pixels RASTER {path} -o classes.tif"
 
 
 def _pairs(settings: list[str] | None) -> dict[str, str]:

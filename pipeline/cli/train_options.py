@@ -35,7 +35,10 @@ OutputOption = Annotated[
 ModelOption = Annotated[
     str,
     typer.Option(
-        "--model", help="UNET, PSPNET, DEEPLABV3, ..., or the name of a class.", rich_help_panel=MODEL
+        "--model-type",
+        "--model",
+        help="UNET, PSPNET, DEEPLABV3, FASTERRCNN, MASKRCNN, RETINANET, SSD, YOLOV3, or the name of a class.",
+        rich_help_panel=MODEL,
     ),
 ]
 Backbone = Annotated[

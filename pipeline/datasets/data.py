@@ -4,10 +4,12 @@ import base64
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from rasterloom.models.catalog import CATALOG
@@ -105,6 +107,16 @@ class ImageryData:
     def statistics(self) -> DataStatistics:
         """Bands and labels of all chips, in figures."""
         return data_statistics(self.train.source, self.bands, self.extract_bands)
+
+    @cached_property
+    def object_sizes(self) -> np.ndarray:
+        """(m, 2) width and height of the objects to train on, in pixels as the network sees them; without
+        objects (0, 2)."""
+        sizes = self.train.object_sizes()
+        if self.resize is None:
+            return sizes
+        height, width = np.array(self.resize) / self.train.source.tile
+        return sizes * np.array([width, height], np.float32)
 
     @property
     def train_ds(self) -> PreparedChips:

@@ -106,6 +106,17 @@ class Chips(Dataset):
             )
         return found
 
+    def object_sizes(self) -> np.ndarray:
+        """(m, 2) width and height of the objects that are trained on, in pixels of their chips; none without
+        objects."""
+        sizes = [np.zeros((0, 2), np.float32)]
+        if "objects" in self.parts:
+            for start in range(0, len(self), _PRESENCE_BLOCK):
+                found = self.source.labelled(self.indices[start : start + _PRESENCE_BLOCK], "objects")
+                boxes = self._objects(found).boxes
+                sizes.append(boxes[:, 2:] - boxes[:, :2])
+        return np.concatenate(sizes)
+
     def wanted(self, presence: np.ndarray) -> np.ndarray:
         """(n,) whether a chip holds a class of interest."""
         interest = np.concatenate(

@@ -1,5 +1,6 @@
 """Boxes with a class, as the formats of rectangles share them."""
 
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -17,13 +18,7 @@ _LABELS = ("labels", "Annotations", "annotations", "label_2", "xmls", ".")
 
 
 def found_boxes(rows: Sequence[tuple[str, Sequence[float]]], chip: ChipFiles) -> Found:
-    """Boxes of known classes, clipped to the chip; rows are the class's text and xmin, ymin, xmax, ymax.
-
-    Raises
-    ------
-    StoreError
-        If a box has no four finite sides, or its sides are the wrong way round.
-    """
+    """Boxes of known classes; rows are the class's text and xmin, ymin, xmax, ymax."""
     values, boxes = [], []
     for text, box in rows:
         value = value_of(text, chip.spec.object_classes)
@@ -31,14 +26,43 @@ def found_boxes(rows: Sequence[tuple[str, Sequence[float]]], chip: ChipFiles) ->
             continue
         values.append(value)
         boxes.append(box)
+    return with_inside(values, boxes, chip)
+
+
+def with_inside(
+    values: Sequence[int],
+    boxes: Sequence[Sequence[float]] | np.ndarray,
+    chip: ChipFiles,
+    runs: Sequence[np.ndarray] | None = None,
+) -> Found:
+    """Objects clipped to their chip; warns of those that have no area there, and drops them.
+
+    Parameters
+    ----------
+    values, boxes, runs
+        Class value, xmin, ymin, xmax, ymax in pixels, and perhaps the pixels of each object.
+
+    Raises
+    ------
+    StoreError
+        If a box has no four finite sides.
+    """
     sides = np.array(boxes, np.float64).reshape(-1, 4)
+    image = chip.root / chip.entry.image
+    if not np.isfinite(sides).all():
+        raise StoreError(f"the labels of {image} have a box that lacks a side, and so an inside: mend them.")
     height, width = chip.size
-    if not np.isfinite(sides).all() or (sides[:, :2] > sides[:, 2:]).any():
-        raise StoreError(
-            f"the labels of {chip.root / chip.entry.image} have a box without an inside: mend them."
+    sides = np.clip(sides, 0, np.array([width, height, width, height], np.float64)).astype(np.float32)
+    kept: np.ndarray = np.all(sides[:, 2:] > sides[:, :2], axis=1)
+    if not kept.all():
+        count = int((~kept).sum())
+        warnings.warn(
+            f"{count} of the {len(kept)} boxes of {image} have no area inside the chip: they are left out.",
+            UserWarning,
+            stacklevel=2,
         )
-    inside = np.clip(sides, 0, np.array([width, height, width, height], np.float64))
-    return Found(np.array(values, np.int64), inside.astype(np.float32))
+    chosen = None if runs is None else tuple(runs[place] for place in np.flatnonzero(kept).tolist())
+    return Found(np.array(values, np.int64)[kept], sides[kept], chosen)
 
 
 def classes_of_texts(texts: Iterable[str]) -> tuple[ClassInfo, ...]:

@@ -10,6 +10,7 @@ import shapely
 
 from rasterloom.models.contract import ClassInfo
 from rasterloom.models.errors import OutputError, StoreError
+from rasterloom.pipeline.formats.boxes import with_inside
 from rasterloom.pipeline.formats.directory import Listing, inside, replace_text
 from rasterloom.pipeline.formats.layout import Batch, ChipFiles, ChipFormat, Entry, Found, Survey, Written
 from rasterloom.pipeline.formats.rle import from_text, run_lengths, to_mask, to_text
@@ -106,9 +107,7 @@ class Coco(ChipFormat):
             values.append(one["category_id"])
             boxes.append((x, y, x + w, y + h))
             runs.append(own)
-        height, width = chip.size
-        sides = np.clip(np.array(boxes, np.float64).reshape(-1, 4), 0, [width, height, width, height])
-        return Found(np.array(values, np.int64), sides.astype(np.float32), tuple(runs) if outlines else None)
+        return with_inside(values, boxes, chip, runs if outlines else None)
 
 
 def _line(batch: Batch, chip: int, own: Objects) -> str:

@@ -10,6 +10,7 @@ import yaml
 
 from rasterloom.models.contract import ClassInfo
 from rasterloom.models.errors import StoreError
+from rasterloom.pipeline.formats.boxes import with_inside
 from rasterloom.pipeline.formats.directory import IMAGE_SUFFIXES, Listing, files_under, inside, replace_text
 from rasterloom.pipeline.formats.kitti import write_text
 from rasterloom.pipeline.formats.layout import Batch, ChipFiles, ChipFormat, Entry, Found, Survey, Written
@@ -105,8 +106,7 @@ class Yolo(ChipFormat):
                 values.append(classes[int(row[0])])
                 boxes.append(_box(row[1:]))
         sides = np.array(boxes, np.float64).reshape(-1, 4) * (width, height, width, height)
-        inside_chip = np.clip(sides, 0, (width, height, width, height))
-        return Found(np.array(values, np.int64), inside_chip.astype(np.float32))
+        return with_inside(values, sides, chip)
 
 
 def _box(numbers: Sequence[float]) -> tuple[float, float, float, float]:

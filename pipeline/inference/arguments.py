@@ -88,7 +88,7 @@ def pixel_arguments(
         values[name] = known[name](name, value)
     wanted = values.pop("return_probability_raster", False)
     tile = values.setdefault("tile_size", spec.tile_size)
-    _check_tile(tile, tile_multiple)
+    check_tile(tile, tile_multiple)
     stride_of(tile, values.setdefault("padding", tile // 4))
     if values.setdefault("batch_size", BATCH_SIZE[device]) < 1:
         raise SettingError(f"batch_size={values['batch_size']} cannot work: use 1 or more.")
@@ -101,21 +101,22 @@ def pixel_arguments(
 
 def _known(spec: ModelSpec) -> dict[str, Callable[[str, Any], Any]]:
     known: dict[str, Callable[[str, Any], Any]] = {
-        "tile_size": _whole,
-        "padding": _whole,
-        "batch_size": _whole,
-        "predict_background": _flag,
-        "test_time_augmentation": _flag,
+        "tile_size": whole,
+        "padding": whole,
+        "batch_size": whole,
+        "predict_background": flag,
+        "test_time_augmentation": flag,
         "merge_policy": lambda name, value: choice(name, value, MERGE_POLICIES),
-        "threshold": _share,
-        "return_probability_raster": _flag,
+        "threshold": share,
+        "return_probability_raster": flag,
     }
     if len(spec.output_values) == 2 and 0 in spec.output_values:
-        known["thinning"] = _flag  # lines of one kind on a background
+        known["thinning"] = flag  # lines of one kind on a background
     return known
 
 
-def _check_tile(tile: int, multiple: int) -> None:
+def check_tile(tile: int, multiple: int) -> None:
+    """Refuse a tile size that the network cannot take. Raises SettingError with sizes that it can."""
     if tile >= 1 and tile % multiple == 0:
         return
     lower, upper = max(1, tile // multiple) * multiple, -(-tile // multiple) * multiple
@@ -149,14 +150,16 @@ def choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
     return text
 
 
-def _whole(name: str, value: Any) -> int:
+def whole(name: str, value: Any) -> int:
+    """The value as a whole number. Raises SettingError if it is none."""
     number = _number(name, value)
     if number != int(number):
         raise SettingError(f"{name}={value!r} is not a whole number.")
     return int(number)
 
 
-def _share(name: str, value: Any) -> float:
+def share(name: str, value: Any) -> float:
+    """The value as a number from 0 to 1. Raises SettingError if it is none."""
     number = _number(name, value)
     if not 0 <= number <= 1:
         raise SettingError(f"{name}={value!r} is no probability: give 0 to 1.")
@@ -172,7 +175,8 @@ def _number(name: str, value: Any) -> float:
     return number
 
 
-def _flag(name: str, value: Any) -> bool:
+def flag(name: str, value: Any) -> bool:
+    """The value as true or false. Raises SettingError if it is neither."""
     if isinstance(value, bool):
         return value
     text = str(value).strip().lower()

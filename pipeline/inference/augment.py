@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,6 +26,15 @@ class Turn:
         """Turn them back."""
         back = images.flip(-1) if self.flipped else images
         return torch.rot90(back, -self.quarters, (-2, -1))
+
+    def undo_boxes(self, boxes: np.ndarray, side: int) -> np.ndarray:
+        """Boxes (n, 4), as x1, y1, x2, y2, of turned images with that side, where they lie in the images."""
+        x, y = boxes[:, 0::2], boxes[:, 1::2]
+        if self.flipped:
+            x = side - x
+        for _ in range(self.quarters):
+            x, y = side - y, x
+        return np.stack([x.min(1), y.min(1), x.max(1), y.max(1)], axis=1)
 
 
 DIHEDRAL = tuple(Turn(quarters, flipped) for flipped in (False, True) for quarters in range(4))

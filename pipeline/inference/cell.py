@@ -1,6 +1,6 @@
 """The answer for one cell: read it with its halo, see its chips in mini-batches, put the answers together."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -70,8 +70,8 @@ def _canvas_of(
     )
     origin = replace(target, row=target.row - sight.window.row, col=target.col - sight.window.col)
     merge = arguments.merge_policy if arguments.test_time_augmentation else None
-    for places in _mini_batches(_useful(plan, canvas.centre, shape, origin, wanted), arguments.batch_size):
-        chips, valid = _chips(plan, sight, places)
+    for places in mini_batches(_useful(plan, canvas.centre, shape, origin, wanted), arguments.batch_size):
+        chips, valid = cut_chips(sight, places, tile=tile, size=arguments.batch_size)
         found = predictor.predict(chips, valid, centre=canvas.centre, merge=merge, scores=plan.by_scores)
         canvas.put(places, found)
     return canvas
@@ -90,7 +90,8 @@ def _useful(
                 yield row, col
 
 
-def _mini_batches(places: Iterator[tuple[int, int]], size: int) -> Iterator[list[tuple[int, int]]]:
+def mini_batches(places: Iterable[tuple[int, int]], size: int) -> Iterator[list[tuple[int, int]]]:
+    """The places in groups of ``size``, the last one perhaps smaller."""
     batch: list[tuple[int, int]] = []
     for place in places:
         batch.append(place)
@@ -101,9 +102,20 @@ def _mini_batches(places: Iterator[tuple[int, int]], size: int) -> Iterator[list
         yield batch
 
 
-def _chips(plan: PixelPlan, sight: Sight, places: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Chips of the full batch shape, so that no pixel's arithmetic depends on its company."""
-    tile, size = plan.arguments.tile_size, plan.arguments.batch_size
+def cut_chips(
+    sight: Sight, places: list[tuple[int, int]], *, tile: int, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Chips of the full batch shape, so that no pixel's arithmetic depends on its company.
+
+    Parameters
+    ----------
+    places
+        Row and column in what is seen of the upper-left corner of each, at most ``size``.
+    tile
+        Their side, in pixels.
+    size
+        Chips of a batch; those that are missing hold nothing valid.
+    """
     dtype = np.uint8 if sight.pixels.dtype == np.uint8 else np.float32
     chips = np.zeros((size, sight.pixels.shape[0], tile, tile), dtype)
     valid = np.zeros((size, tile, tile), bool)

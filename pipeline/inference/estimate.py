@@ -1,6 +1,8 @@
 """What a run would take: counted from the plan, timed on a few chips."""
 
+import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,11 +10,12 @@ import numpy as np
 import torch
 
 from rasterloom.pipeline.inference.augment import DIHEDRAL
+from rasterloom.pipeline.inference.cells import CellGrid
 from rasterloom.pipeline.inference.devices import batches_at_once
 from rasterloom.pipeline.inference.models import staged_model
 from rasterloom.pipeline.inference.plan import PixelPlan
 from rasterloom.pipeline.inference.planner import Wishes, plan_pixels
-from rasterloom.pipeline.inference.predict import PixelPredictor, resident_predictor
+from rasterloom.pipeline.inference.predict import resident_predictor
 from rasterloom.pipeline.inference.scripts import scripted
 from rasterloom.pipeline.inference.sizing import chip_counts
 from rasterloom.pipeline.rasters.open import describe
@@ -29,9 +32,6 @@ Measured: 870 MB after loading a U-Net.
 LEAST_MAPS = 64
 """Feature maps of the images' size that a network is taken to hold at least; programs do not show theirs."""
 
-_SCRIPTED = torch.jit.ScriptModule
-"""Takes no hooks."""
-
 
 @dataclass(frozen=True)
 class Estimate:
@@ -44,7 +44,7 @@ class Estimate:
     bytes_read: int
     """Uncompressed bytes that will be read, halos included."""
     bytes_written: int
-    """Uncompressed bytes of the result."""
+    """Uncompressed bytes of the result; 0 where nobody knows before what will be found."""
     batches: int
     """Tasks."""
     peak_memory: int
@@ -69,41 +69,74 @@ def estimate_pixels(input_raster: Any, model: Any, wishes: Wishes, *, client: An
         probe = plan if client is None else replace(plan, device="cpu", precision="float32")
         predictor = resident_predictor(probe)
         factor = wishes.context.get("parallelProcessingFactor")
+
+        def look() -> None:
+            side, size = plan.arguments.tile_size, plan.arguments.batch_size
+            chips = np.zeros((size, len(plan.bands), side, side), np.uint8)
+            predictor.predict(chips, np.ones((size, side, side), bool), centre=slice(0, side))
+
         return _priced(
             plan,
-            _seconds_per_pass(plan, predictor),
-            _network_bytes(plan, predictor),
-            _threads(client, batches_at_once(factor, client, plan.batch_count)),
+            seconds_per_pass(look),
+            network_bytes(
+                predictor.model.network, look, 4 * plan.arguments.batch_size * plan.arguments.tile_size**2
+            ),
+            Threads.of(client, batches_at_once(factor, client, plan.batch_count)),
         )
 
 
 @dataclass(frozen=True)
-class _Threads:
+class Threads:
     """Who computes side by side."""
 
     total: float
     """Passes at a time, counted as torch runs one on all cores of its process."""
     per_process: int
 
+    @classmethod
+    def of(cls, client: Any, at_once: int | None) -> "Threads":
+        """Those of a cluster, or of this process, where so many batches are computed at once."""
+        if client is None:
+            return cls(1.0, at_once or 1)  # the probe has had all cores
+        counts = list(client.nthreads().values())
+        return cls(float(at_once or max(1, sum(counts))), max(counts, default=1))
 
-def _priced(plan: PixelPlan, seconds_per_pass: float, network: int, threads: _Threads) -> Estimate:
-    cells, border = plan.cells, 2 * plan.cells.padding
-    chips = read = passes = 0
-    for rows, cols, times in chip_counts(cells):
-        chips += times * rows * cols
-        passes += times * -(-rows * cols // plan.arguments.batch_size)
-        read += times * (rows * cells.stride + border) * (cols * cells.stride + border)
+
+@dataclass(frozen=True)
+class Amount:
+    """What the cells of a run come to, before anything is known of the pixels."""
+
+    chips: int
+    passes: int
+    """Of full batches through the network."""
+    pixels_read: int
+    """Halos included."""
+
+    @classmethod
+    def of(cls, cells: CellGrid, batch_size: int) -> "Amount":
+        """That of cells whose chips go in batches of a size."""
+        chips = passes = read = 0
+        for rows, cols, times in chip_counts(cells):
+            chips += times * rows * cols
+            passes += times * -(-rows * cols // batch_size)
+            read += times * math.prod(count * cells.stride + 2 * cells.padding for count in (rows, cols))
+        return cls(chips, passes, read)
+
+
+def _priced(plan: PixelPlan, seconds_per_pass: float, network: int, threads: Threads) -> Estimate:
+    cells = plan.cells
+    work = Amount.of(cells, plan.arguments.batch_size)
     value_bytes = np.dtype(plan.raster.dtype).itemsize
     written = cells.extent.height * cells.extent.width * plan.decision.bands * np.dtype(plan.dtype).itemsize
     looks = len(DIHEDRAL) if plan.arguments.test_time_augmentation else 1
     return Estimate(
-        chips=chips,
+        chips=work.chips,
         pixels=cells.extent.height * cells.extent.width,
-        bytes_read=read * len(plan.bands) * value_bytes,
+        bytes_read=work.pixels_read * len(plan.bands) * value_bytes,
         bytes_written=written,
         batches=plan.batch_count,
         peak_memory=BASE_BYTES + threads.per_process * (network + _cell_bytes(plan)),
-        seconds=looks * seconds_per_pass * passes / threads.total,
+        seconds=looks * seconds_per_pass * work.passes / threads.total,
     )
 
 
@@ -116,45 +149,39 @@ def _cell_bytes(plan: PixelPlan) -> int:
     return seen * (2 * len(plan.bands) * value_bytes + 8 + 3 * plan.decision.pixel_bytes + blended)
 
 
-def _network_bytes(plan: PixelPlan, predictor: PixelPredictor) -> int:
-    """Weights, three times while they are loaded, and everything that the layers of one pass put out."""
+def network_bytes(network: Any, look: Callable[[], None], image: int) -> int:
+    """Weights, three times while they are loaded, and everything that the layers of one pass put out.
+
+    Parameters
+    ----------
+    look
+        Sends one batch through the network.
+    image
+        Bytes that one band of the batch takes as float32.
+    """
     passed: list[int] = []
 
     def note(_module: Any, _given: Any, output: Any) -> None:
         if isinstance(output, torch.Tensor):
             passed.append(output.numel() * output.element_size())
 
-    network = predictor.model.network
     layers = [
         m for m in network.modules() if not (list(m.children()) or isinstance(m, torch.jit.ScriptModule))
     ]
     hooks = [layer.register_forward_hook(note) for layer in layers]
-    _pass(plan, predictor)
+    look()
     for hook in hooks:
         hook.remove()
     weights = sum(p.numel() * p.element_size() for p in network.parameters())
-    images = 4 * plan.arguments.batch_size * plan.arguments.tile_size**2
-    return 3 * weights + max(sum(passed), LEAST_MAPS * images)
+    return 3 * weights + max(sum(passed), LEAST_MAPS * image)
 
 
-def _pass(plan: PixelPlan, predictor: PixelPredictor) -> None:
-    side, size = plan.arguments.tile_size, plan.arguments.batch_size
-    chips = np.zeros((size, len(plan.bands), side, side), np.uint8)
-    predictor.predict(chips, np.ones((size, side, side), bool), centre=slice(0, side))
-
-
-def _seconds_per_pass(plan: PixelPlan, predictor: PixelPredictor) -> float:
-    _pass(plan, predictor)  # the first one also sets things up
+def seconds_per_pass(look: Callable[[], None]) -> float:
+    """Time of one pass, the fastest of several."""
+    look()  # the first one also sets things up
     fastest = float("inf")
     for _ in range(PROBES):
         started = time.perf_counter()
-        _pass(plan, predictor)
+        look()
         fastest = min(fastest, time.perf_counter() - started)
     return fastest
-
-
-def _threads(client: Any, at_once: int | None) -> _Threads:
-    if client is None:
-        return _Threads(1.0, at_once or 1)  # the probe has had all cores
-    counts = list(client.nthreads().values())
-    return _Threads(float(at_once or max(1, sum(counts))), max(counts, default=1))

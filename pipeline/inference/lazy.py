@@ -13,10 +13,11 @@ from rasterloom.models.contract import ModelSpec
 from rasterloom.models.errors import SettingError
 from rasterloom.pipeline.inference.cell import Sight, predict_cell, predict_seen
 from rasterloom.pipeline.inference.decide import QUANTA
+from rasterloom.pipeline.inference.forward import shared_cores
 from rasterloom.pipeline.inference.models import StagedModel, staged_model
 from rasterloom.pipeline.inference.plan import PixelPlan
 from rasterloom.pipeline.inference.planner import CONTEXT, Wishes, plan_pixels
-from rasterloom.pipeline.inference.predict import PixelPredictor, resident_predictor, shared_cores
+from rasterloom.pipeline.inference.predict import PixelPredictor, resident_predictor
 from rasterloom.pipeline.packages.load import build_model, read_package
 from rasterloom.pipeline.rasters.arrays import lay_on_grid
 from rasterloom.pipeline.rasters.context import parse_context

@@ -1,19 +1,18 @@
 """Give every pixel of a raster a class, or the probabilities of all classes."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rasterloom.models.errors import MissingInputError, SettingError
+from rasterloom.models.errors import SettingError
+from rasterloom.pipeline.inference.calls import for_each_item, refuse_foreign
 from rasterloom.pipeline.inference.planner import CONTEXT, Wishes
-from rasterloom.pipeline.inference.run import RunSettings, classify_raster, watched
+from rasterloom.pipeline.inference.run import classify_raster
+from rasterloom.pipeline.inference.work import RunSettings, watched
 from rasterloom.pipeline.rasters.context import parse_context
-from rasterloom.pipeline.rasters.folders import rasters_in
-from rasterloom.pipeline.rasters.open import describe
 from rasterloom.pipeline.rasters.raster import Raster
 
-_RESULT = "_classified"
+_RESULT = "_classified.tif"
 """What is added to a raster's name for the name of its result."""
 
 
@@ -141,7 +140,7 @@ def classify_pixels(
     ----------
     "Deep learning arguments", inferencing; ``arcgis.learn.classify_pixels``.
     """
-    _refuse_foreign(gis, kwargs)
+    refuse_foreign("classify_pixels", gis, kwargs)
     wishes = Wishes(
         model_arguments=model_arguments,
         context=parse_context(context, allowed=CONTEXT),
@@ -167,58 +166,13 @@ def classify_pixels(
         from rasterloom.pipeline.inference.estimate import estimate_pixels
 
         return estimate_pixels(input_raster, model, wishes, client=client)
-    items = (process_all_raster_items, input_raster, output_name, model, wishes)
+
+    def classify(raster: Raster, output: str, settings: RunSettings) -> str:
+        return classify_raster(raster, output, model, wishes, settings)
+
+    items = (process_all_raster_items, input_raster, output_name, _RESULT)
     if future:
         from rasterloom.cluster.background import Job
 
-        return Job(lambda report: _classify_items(*items, watched(settings, report)))
-    return _classify_items(*items, settings)
-
-
-def _refuse_foreign(gis: object, kwargs: Mapping[str, Any]) -> None:
-    if gis is not None:
-        raise SettingError("gis must be None: there is no portal here; pass client= to say where to work.")
-    # the reference's switch for its own hosting has no meaning here
-    unknown = sorted(set(kwargs) - {"tiles_only"})
-    if unknown:
-        raise SettingError(f"classify_pixels has no argument {unknown[0]!r}.")
-
-
-def _classify_items(
-    separate: bool, source: Any, output: Any, model: Any, wishes: Wishes, settings: RunSettings
-) -> Any:
-    if not separate or isinstance(source, Raster) or hasattr(source, "dims"):
-        return classify_raster(describe(source), _output_path(source, output), model, wishes, settings)
-    items = _items(source, with_results=output is None)
-    # an item that an earlier call has finished counts as done
-    settings = settings if settings.overwrite else replace(settings, retry_failed=True)
-    folder = str(output) if output is not None else str(Path(items[0]).parent)
-    return [
-        classify_raster(describe(item), f"{folder}/{Path(item).stem}{_RESULT}.tif", model, wishes, settings)
-        for item in items
-    ]
-
-
-def _items(source: Any, *, with_results: bool) -> list[Any]:
-    """The rasters of a folder or list; of a folder without results of an earlier call that stand in it."""
-    if isinstance(source, str | Path):
-        found = rasters_in(Path(source)) if Path(source).is_dir() else [source]
-        return [item for item in found if not (with_results and Path(item).stem.endswith(_RESULT))]
-    items = list(source)
-    if not items or not all(isinstance(item, str | Path) for item in items):
-        raise MissingInputError(
-            "process_all_raster_items=True needs a folder or a list of paths or URLs, with one raster at "
-            "least: its outputs are named after them."
-        )
-    return items
-
-
-def _output_path(source: Any, output: Any) -> str:
-    if output is not None:
-        return str(output)
-    if isinstance(source, str | Path) and "://" not in str(source) and not str(source).startswith("/vsi"):
-        path = Path(source)
-        return str(path.with_name(f"{path.name if path.is_dir() else path.stem}{_RESULT}.tif"))
-    raise SettingError(
-        "output_name is missing: only a file or a folder has a name and a place to derive one from."
-    )
+        return Job(lambda report: for_each_item(*items, watched(settings, report), classify))
+    return for_each_item(*items, settings, classify)

@@ -1,8 +1,8 @@
 """The work of one task: run an inference function over the tiles of cells, write what they own."""
 
 import hashlib
-import time
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +13,10 @@ from rasterloom.models.errors import PackageError
 from rasterloom.pipeline.functions.host import CPU
 from rasterloom.pipeline.functions.pixels import PixelFunction
 from rasterloom.pipeline.functions.tiles import FunctionTile
+from rasterloom.pipeline.inference.cell_work import run_cells
 from rasterloom.pipeline.inference.cells import CellBlock
+from rasterloom.pipeline.inference.forward import is_out_of_memory
 from rasterloom.pipeline.inference.plan import tile_name
-from rasterloom.pipeline.inference.predict import is_out_of_memory, shared_cores
 from rasterloom.pipeline.inference.script_plan import ScriptPlan
 from rasterloom.pipeline.inference.script_product import ScriptTally
 from rasterloom.pipeline.inference.scripts import load_script
@@ -39,26 +40,28 @@ def run_script_batch(plan: ScriptPlan, batch: CellBlock) -> BatchResult:
     MemoryError
         If the function runs out of memory.
     """
-    assert plan.tiles is not None, "the plan has been brought home"
-    started = time.perf_counter()
-    function = _function_of(plan)
-    tally, pixels = ScriptTally(plan), 0
-    for row, col in batch.positions():
-        window = plan.cells.window(row, col)
-        with shared_cores(plan.device):
-            found = compute_cell(plan, function, window)
-        tally.count(found)
-        grid = plan.raster.grid.cropped(window)
-        write_tile(plan.tiles, tile_name(row, col), found, grid, nodata=plan.output.nodata)
-        pixels += window.height * window.width
-    return BatchResult(
-        batch=batch.id,
-        cells=batch.cells,
-        pixels=pixels,
-        seconds=time.perf_counter() - started,
-        failed=(),
-        summary=tally.summary(),
-    )
+    return run_cells(_ScriptCells(plan), batch, plan.device)
+
+
+class _ScriptCells:
+    def __init__(self, plan: ScriptPlan) -> None:
+        assert plan.tiles is not None, "the plan has been brought home"
+        self._plan, self._tiles = plan, plan.tiles
+        self._function, self._tally = _function_of(plan), ScriptTally(plan)
+
+    def window(self, row: int, col: int) -> Window:
+        return self._plan.cells.window(row, col)
+
+    def compute(self, row: int, col: int) -> np.ndarray:
+        return compute_cell(self._plan, self._function, self.window(row, col))
+
+    def write(self, row: int, col: int, found: np.ndarray) -> None:
+        self._tally.count(found)
+        grid = self._plan.raster.grid.cropped(self.window(row, col))
+        write_tile(self._tiles, tile_name(row, col), found, grid, nodata=self._plan.output.nodata)
+
+    def summary(self) -> dict[str, Any]:
+        return self._tally.summary()
 
 
 def compute_cell(plan: ScriptPlan, function: PixelFunction, window: Window) -> np.ndarray:

@@ -36,7 +36,7 @@ def plan_script(raster: Raster, staged: StagedScript, wishes: Wishes, *, client:
     _check_kind(function.host, staged.files)
     asked = function.configuration
     raster, extent = ground(raster, context, math.lcm(*asked.tile))
-    bands = _bands(asked, raster, staged.files.source)
+    bands = bands_of(asked, raster, staged.files.source)
     facts = facts_of(raster, bands)
     output = function.output_info(facts)
     mask = context.get("mask")
@@ -91,7 +91,8 @@ def _check_kind(host: Host, files: FunctionFiles) -> None:
     )
 
 
-def _bands(asked: Configuration, raster: Raster, source: str) -> tuple[int, ...]:
+def bands_of(asked: Configuration, raster: Raster, source: str) -> tuple[int, ...]:
+    """0-based bands of the raster that a function gets. Raises ModelMismatchError if one is not there."""
     bands = asked.bands or tuple(range(raster.band_count))
     if max(bands) >= raster.band_count:
         raise ModelMismatchError(

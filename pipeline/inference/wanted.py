@@ -20,6 +20,9 @@ from rasterloom.pipeline.rasters.open import SUFFIXES
 from rasterloom.pipeline.rasters.pinned import pinned
 from rasterloom.pipeline.rasters.raster import Raster
 
+_BLOCK = 512
+"""Side of the squares of a mask that points are looked up in, in pixels."""
+
 _INSIDE = (ClassInfo(1, "inside", (255, 255, 255)),)
 
 
@@ -79,6 +82,25 @@ def inside_mask(mask: Mask, grid: Grid, window: Window) -> np.ndarray:
         return mask_window(mask.raster, window)
     labels = _labels(mask.outline) if mask.place is None else _stored(mask.place, mask.file)
     return burn(labels, grid, window) == 1
+
+
+def inside_mask_at(mask: Mask, grid: Grid, points: np.ndarray) -> np.ndarray:
+    """Which of some points lie in pixels that are wanted: (n,) of bool.
+
+    Parameters
+    ----------
+    points
+        (n, 2), x and y in pixels of ``grid``, inside of it.
+    """
+    cells = np.floor(points).astype(np.int64)
+    inside = np.zeros(len(points), bool)
+    blocks, block_of = np.unique(cells // _BLOCK, axis=0, return_inverse=True)
+    for number, (col, row) in enumerate(blocks.tolist()):
+        window = Window(row * _BLOCK, col * _BLOCK, _BLOCK, _BLOCK).clipped(grid.shape)
+        mine = np.flatnonzero(block_of.reshape(-1) == number)
+        x, y = (cells[mine] - (window.col, window.row)).T
+        inside[mine] = inside_mask(mask, grid, window)[y, x]
+    return inside
 
 
 def _is_raster(source: Any) -> bool:

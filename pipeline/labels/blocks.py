@@ -78,7 +78,7 @@ def feature_blocks(source: Any, *, near: Bounds | None = None, field: str | None
         yield from _of_parquet(path, columns, near)
         return
     info = layer_info(path)
-    if any(word in str(info["geometry_type"]) for word in _CURVED):
+    if _has_curves(path):
         # GDAL makes straight lines of curves only when it hands out single features
         frame = pyogrio.read_dataframe(path, columns=columns, fid_as_index=True)
         yield from _of_frame(frame, columns)
@@ -86,6 +86,42 @@ def feature_blocks(source: Any, *, near: Bounds | None = None, field: str | None
         yield from _of_index(path, columns, near)
     else:
         yield from _of_file(path, columns)
+
+
+def record_blocks(source: Any, columns: list[str]) -> Iterator[tuple[np.ndarray, Any]]:
+    """Geometries (shapely) and a table (Arrow) of some attributes, in blocks and in file order.
+
+    Attributes keep the types of the file.
+
+    Raises
+    ------
+    LabelError
+        If the layer cannot be read.
+    """
+    if isinstance(source, geopandas.GeoDataFrame):
+        for _, geometries, attributes in _of_frame(source, columns):
+            yield geometries, pyarrow.Table.from_pandas(attributes, preserve_index=False)
+        return
+    path = existing(source)
+    if is_parquet(path):
+        geo = geo_metadata(path)
+        name = geo["primary_column"]
+        with _parquet(path) as file:
+            for batch in file.iter_batches(BLOCK, columns=[*columns, name], use_threads=False):
+                table = pyarrow.Table.from_batches([batch]).select(columns)
+                yield _decoded(path, batch, name, geo), table
+    elif _has_curves(path):
+        frame = pyogrio.read_dataframe(path, columns=columns)
+        yield from record_blocks(frame, columns)
+    else:
+        with _arrow(path, columns=columns) as (_, reader):
+            for batch in reader:
+                geometries = _from_wkb(path, batch.column(batch.num_columns - 1))
+                yield geometries, pyarrow.Table.from_batches([batch]).select(columns)
+
+
+def _has_curves(path: Path) -> bool:
+    return any(word in str(layer_info(path)["geometry_type"]) for word in _CURVED)
 
 
 def _of_frame(frame: Any, columns: list[str]) -> Iterator[Block]:

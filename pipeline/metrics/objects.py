@@ -11,7 +11,7 @@ from rasterloom.models.errors import SettingError
 
 MOST_FOUND = 100
 """Objects of one class that count in a chip; the least certain ones beyond are left out (COCO's number)."""
-_RECALLS = np.linspace(0.0, 1.0, 101)
+RECALLS = np.linspace(0.0, 1.0, 101)
 """Where precision is read off (COCO's 101 points)."""
 
 
@@ -45,6 +45,7 @@ class Matches:
         *,
         classes: int,
         iou: float = 0.5,
+        masks: bool = False,
     ) -> "Matches":
         """Match the objects of one chip.
 
@@ -61,6 +62,8 @@ class Matches:
             How many there are.
         iou
             Least intersection over union of a match, above 0 and at most 1.
+        masks
+            Whether outlines are compared, ``masks`` (k, H, W) and (n, H, W), instead of boxes.
 
         Raises
         ------
@@ -76,7 +79,12 @@ class Matches:
         for label in np.unique(labels).tolist():
             mine = np.flatnonzero(labels == label)
             mine = mine[np.argsort(-scores[mine], kind="stable")][:MOST_FOUND]
-            right = _matched(overlaps(boxes[mine], true_boxes[true_labels == label]), least=iou)
+            his = true_labels == label
+            if masks:
+                shares = mask_overlaps(found["masks"][mine], truth["masks"][his])
+            else:
+                shares = overlaps(boxes[mine], true_boxes[his])
+            right = _matched(shares, least=iou)
             parts.append(cls(labels[mine], scores[mine], right, np.zeros(classes, np.int64)))
         truths = np.bincount(true_labels - 1, minlength=classes).astype(np.int64)
         parts.append(cls(parts[0].labels, parts[0].scores, parts[0].right, truths))
@@ -100,7 +108,7 @@ class Matches:
         ----------
         The COCO evaluation: precision made falling, read off at 101 recalls.
         """
-        return np.array([self._of_class(number) for number in range(1, len(self.truths) + 1)], np.float64)
+        return np.array([self.curve(number).mean() for number in range(1, len(self.truths) + 1)], np.float64)
 
     def mean_average_precision(self) -> float:
         """The mean over the classes that are in the truth; nan where none is."""
@@ -108,17 +116,19 @@ class Matches:
         known = figures[~np.isnan(figures)]
         return float(known.mean()) if known.size else math.nan
 
-    def _of_class(self, label: int) -> float:
+    def curve(self, label: int) -> np.ndarray:
+        """(101,) precision of a class, made falling, where recall is 0, 0.01, .., 1; nan without truth."""
         truths = int(self.truths[label - 1])
         if truths == 0:
-            return math.nan
+            return np.full(len(RECALLS), math.nan)
         mine = self.labels == label
         right = self.right[mine][np.argsort(-self.scores[mine], kind="stable")]
         hits = np.cumsum(right)
         recall, precision = hits / truths, hits / np.arange(1, len(hits) + 1)
         falling = np.maximum.accumulate(precision[::-1])[::-1]
-        places = np.searchsorted(recall, _RECALLS, side="left")
-        return float(np.append(falling, 0.0)[np.minimum(places, len(falling))].mean())
+        places = np.searchsorted(recall, RECALLS, side="left")
+        figures: np.ndarray = np.append(falling, 0.0)[np.minimum(places, len(falling))]
+        return figures
 
 
 def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -127,7 +137,18 @@ def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
     shared = (high - low).clip(0).prod(axis=2)
     union = _areas(boxes)[:, None] + _areas(others)[None] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return np.divide(shared, union, out=np.zeros_like(shared, np.float64), where=union > 0)
+
+
+def mask_overlaps(masks: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Intersection over union of each outline (n, H, W) with each other (m, H, W): (n, m), 0..1."""
+    first, second = (
+        np.asarray(each).reshape(len(each), math.prod(each.shape[1:])) > 0 for each in (masks, others)
+    )
+    # counts of pixels are exact in float32 up to 2**24, chips of 4096 pixels
+    shared = (first.astype(np.float32) @ second.astype(np.float32).T).astype(np.float64)
+    union = first.sum(axis=1)[:, None] + second.sum(axis=1)[None] - shared
+    return np.divide(shared, union, out=np.zeros_like(shared, np.float64), where=union > 0)
 
 
 def _matched(shares: np.ndarray, *, least: float) -> np.ndarray:

@@ -24,7 +24,7 @@ _MARKERS = "cogs"
 """Folder of a run for the markers of its last step."""
 
 
-def check_free(output: str | Path, *, overwrite: bool) -> None:
+def check_free(output: str | Path, *, overwrite: bool, suffix: str = ".tif") -> None:
     """Make sure that an output may be written, before any work is done.
 
     Raises
@@ -39,8 +39,10 @@ def check_free(output: str | Path, *, overwrite: bool) -> None:
     place, name = _split(output)
     if place.is_local and (place.path / name).is_dir():
         if not overwrite:
-            raise OutputExistsError(f"{output} exists and is a folder: give the name of a .tif file in it.")
-        raise OutputError(f"{output} is a folder: give the name of a .tif file in it.")
+            raise OutputExistsError(
+                f"{output} exists and is a folder: give the name of a {suffix} file in it."
+            )
+        raise OutputError(f"{output} is a folder: name a {suffix} file in it.")
     probe = f".{name}.{os.getpid()}.{uuid4().hex[:8]}.probe"
     try:
         taken = place.exists(name)

@@ -5,13 +5,16 @@ installed where the script runs.
 """
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rasterloom.models.catalog import AdapterRow
 from rasterloom.models.contract import Task
 from rasterloom.pipeline.packages.load import build_model, load_package
+
+if TYPE_CHECKING:
+    import torch
 
 _KEEP = 4 | 8
 """Output inherits geometry and resampling, not pixel type and NoData."""
@@ -26,14 +29,7 @@ class PixelFunction:
 
     def initialize(self, **kwargs: Any) -> None:
         """Load the model named by ``model`` (path of the .emd) on ``device`` (GPU number, -1 CPU, -2 any)."""
-        import torch
-
-        number = int(kwargs.get("device", -1))
-        if number == _CHOOSE_DEVICE:
-            number = 0 if torch.cuda.is_available() else -1
-        self._device = torch.device("cpu" if number < 0 else f"cuda:{number}")
-        # the host runs the script of the package, so its network is no more to be feared
-        self._model = build_model(load_package(kwargs["model"], trust=True), str(self._device))
+        self._model, self._device = opened_model(**kwargs)
         self._padding = self._model.spec.tile_size // 4
         self._background = True
 
@@ -50,9 +46,9 @@ class PixelFunction:
             ("predict_background", "string", "True", "Predict background", "Whether class 0 is an answer."),
         )
         return [
-            _parameter("raster", "raster", None, "Input raster", "The raster to classify."),
-            _parameter("model", "string", None, "Model", "The .emd file."),
-            *(_parameter(*row, required=False) for row in plain),
+            parameter("raster", "raster", None, "Input raster", "The raster to classify."),
+            parameter("model", "string", None, "Model", "The .emd file."),
+            *(parameter(*row, required=False) for row in plain),
         ]
 
     def getConfiguration(self, **scalars: Any) -> dict[str, Any]:  # noqa: N802 the interface's name
@@ -100,14 +96,8 @@ class PixelFunction:
         import torch
 
         spec = self._model.spec
-        mean, std = (
-            np.asarray(values, np.float32)[:, None, None]
-            for values in (spec.normalization.mean, spec.normalization.std)
-        )
-        image = (pixels.astype(np.float32) - mean) / std  # (C, H, W)
-        height, width = image.shape[1:]
-        multiple = self._model.tile_multiple
-        image = np.pad(image, ((0, 0), (0, -height % multiple), (0, -width % multiple)), mode="edge")
+        height, width = pixels.shape[1:]
+        image = prepared_image(pixels, self._model)
         with torch.inference_mode():
             logits = self._model.network(torch.from_numpy(image[None]).to(self._device))
             scores = self._model.probabilities(logits)[0].cpu().numpy()  # (K, H, W)
@@ -139,24 +129,51 @@ class PixelFunction:
         return {"fields": fields, "features": rows}
 
 
-_FUNCTIONS = {Task.PIXELS: PixelFunction}
+_FUNCTIONS = {
+    Task.PIXELS: ("rasterloom.pipeline.packages.esri", "PixelFunction"),
+    Task.OBJECTS: ("rasterloom.pipeline.packages.esri_objects", "ObjectFunction"),
+}
+"""Module and class that a package's script inherits from."""
 
 
 def inference_script(row: AdapterRow) -> str:
     """The text of the script that a package of this model class holds."""
-    function = _FUNCTIONS[row.task].__name__
+    module, function = _FUNCTIONS[row.task]
     name = row.inference_function.removesuffix(".py")
     return (
         '"""Python raster function of this model; rasterloom must be installed where it runs."""\n\n'
-        f"from rasterloom.pipeline.packages.esri import {function}\n\n\n"
+        f"from {module} import {function}\n\n\n"
         f"class {name}({function}):\n"
         '    """Found by the host through the name of this file."""\n'
     )
 
 
-def _parameter(
+def opened_model(**kwargs: Any) -> tuple[Any, "torch.device"]:
+    """The model of ``model`` (path of the .emd) and its device (GPU number, -1 CPU, -2 any)."""
+    import torch
+
+    number = int(kwargs.get("device", -1))
+    if number == _CHOOSE_DEVICE:
+        number = 0 if torch.cuda.is_available() else -1
+    device = torch.device("cpu" if number < 0 else f"cuda:{number}")
+    # the host runs the script of the package, so its network is no more to be feared
+    return build_model(load_package(kwargs["model"], trust=True), str(device)), device
+
+
+def prepared_image(pixels: np.ndarray, model: Any) -> np.ndarray:
+    """Pixels (C, H, W) as the network takes them, float32, with sides filled up to what it can take."""
+    scaling = model.spec.normalization
+    mean, std = (np.asarray(values, np.float32)[:, None, None] for values in (scaling.mean, scaling.std))
+    image = (pixels.astype(np.float32) - mean) / std
+    height, width = image.shape[1:]
+    multiple = model.tile_multiple
+    return np.pad(image, ((0, 0), (0, -height % multiple), (0, -width % multiple)), mode="edge")
+
+
+def parameter(
     name: str, kind: str, value: str | None, title: str, text: str, *, required: bool = True
 ) -> dict[str, Any]:
+    """One of the things that the host asks its user for."""
     return {
         "name": name,
         "dataType": kind,

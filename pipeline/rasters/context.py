@@ -165,13 +165,45 @@ def extent_window(raster: Raster, context: Mapping[str, Any]) -> Window:
     extent = context.get("extent")
     if extent is None:
         return Window(0, 0, *raster.grid.shape)
-    bounds = _bounds(extent, raster.grid.crs)
+    bounds = extent_bounds(extent, raster.grid.crs)
     window = raster.grid.window_of(bounds)
     if window.height == 0 or window.width == 0:
         raise SettingError(
             f"the extent {bounds} does not meet {raster.name}, which covers {raster.grid.bounds}."
         )
     return window
+
+
+def extent_bounds(extent: Any, crs: str) -> Bounds:
+    """The box that an extent means, in ``crs`` (WKT).
+
+    Parameters
+    ----------
+    extent
+        As in :func:`extent_window`.
+
+    Raises
+    ------
+    SettingError, CrsError
+        As there.
+    """
+    try:
+        if isinstance(extent, Mapping):
+            west, south, east, north = (float(extent[key]) for key in ("xmin", "ymin", "xmax", "ymax"))
+        else:
+            west, south, east, north = (float(value) for value in extent)
+    except (TypeError, ValueError, KeyError) as error:
+        raise SettingError(
+            f"extent={extent!r} cannot be read: give (west, south, east, north) in the raster's CRS."
+        ) from error
+    if not all(math.isfinite(value) for value in (west, south, east, north)):
+        raise SettingError(f"extent={extent!r} cannot be read: give four finite numbers.")
+    if not (west < east and south < north):
+        raise SettingError(f"extent={extent!r} is empty: west must lie west of east, south below north.")
+    if isinstance(extent, Mapping) and extent.get("spatialReference") is not None:
+        source = read_crs(extent["spatialReference"]).to_wkt()
+        return project_bounds((west, south, east, north), source, crs)
+    return west, south, east, north
 
 
 def _north_up(grid: Grid) -> Grid:
@@ -215,23 +247,3 @@ def _cell_size(cell: Any) -> tuple[float, float] | None:
     if not all(math.isfinite(side) and side > 0 for side in (x, y)):
         raise SettingError(f"cellSize={cell!r} cannot work: give a size above 0.")
     return x, y
-
-
-def _bounds(extent: Any, crs: str) -> Bounds:
-    try:
-        if isinstance(extent, Mapping):
-            west, south, east, north = (float(extent[key]) for key in ("xmin", "ymin", "xmax", "ymax"))
-        else:
-            west, south, east, north = (float(value) for value in extent)
-    except (TypeError, ValueError, KeyError) as error:
-        raise SettingError(
-            f"extent={extent!r} cannot be read: give (west, south, east, north) in the raster's CRS."
-        ) from error
-    if not all(math.isfinite(value) for value in (west, south, east, north)):
-        raise SettingError(f"extent={extent!r} cannot be read: give four finite numbers.")
-    if not (west < east and south < north):
-        raise SettingError(f"extent={extent!r} is empty: west must lie west of east, south below north.")
-    if isinstance(extent, Mapping) and extent.get("spatialReference") is not None:
-        source = read_crs(extent["spatialReference"]).to_wkt()
-        return project_bounds((west, south, east, north), source, crs)
-    return west, south, east, north

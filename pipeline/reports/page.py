@@ -88,16 +88,21 @@ def write_page(page: Page, path: str | Path) -> Path:
     return final
 
 
-def render_page(page: Page) -> str:
-    """The page as HTML text."""
+def rendered(template: str, **values: Any) -> str:
+    """A template of this room as HTML text, escaped by default."""
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"data_uri": _data_uri, "score": _score, "duration": duration, "rgb": _rgb}
-    text = files("rasterloom.pipeline.reports").joinpath("page.html").read_text("utf-8")
+    text = files("rasterloom.pipeline.reports").joinpath(template).read_text("utf-8")
+    return environment.from_string(text).render(**values)
+
+
+def render_page(page: Page) -> str:
+    """The page as HTML text."""
     longest = max((stage.seconds for stage in page.stages), default=0.0)
     total = sum(stage.seconds for stage in page.stages)
-    return environment.from_string(text).render(page=page, longest=longest or 1.0, total=total)
+    return rendered("page.html", page=page, longest=longest or 1.0, total=total)
 
 
 def describe_environment() -> dict[str, str]:

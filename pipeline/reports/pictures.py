@@ -128,14 +128,22 @@ def training_picture(history: History) -> Picture:
         f"Training and validation loss over {len(history)} epochs: "
         f"validation went from {first.valid_loss:.3f} to {last.valid_loss:.3f}."
     )
-    return _figure_picture(plot_training(history), alt, "Loss and agreement on chips, epoch by epoch")
+    return figure_picture(plot_training(history), alt, "Loss and agreement on chips, epoch by epoch")
 
 
 def confusion_picture(accuracy: PixelAccuracy) -> Picture:
     """:func:`plot_confusion` as a picture."""
     scores = ", ".join(f"{s.name} {s.recall:.0%}" for s in accuracy.per_class if not math.isnan(s.recall))
     alt = f"Confusion matrix. Share of each true class that was found: {scores}."
-    return _figure_picture(plot_confusion(accuracy), alt, "Rows: what it is. Columns: what the model says")
+    return figure_picture(plot_confusion(accuracy), alt, "Rows: what it is. Columns: what the model says")
+
+
+def figure_picture(figure: Figure, alt: str, caption: str) -> Picture:
+    """A figure as a picture."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=_DPI, facecolor="white", metadata={"Software": None})
+    width, height = (round(side * _DPI) for side in figure.get_size_inches())
+    return Picture(stream.getvalue(), alt, caption, width, height)
 
 
 def short_count(number: int) -> str:
@@ -174,13 +182,6 @@ def _lines(axes: "Axes", epochs: Sequence[int], title: str, lines: dict[str, lis
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(length=0, labelsize=9, labelcolor=_INK)
     axes.legend(frameon=False, fontsize=9)
-
-
-def _figure_picture(figure: Figure, alt: str, caption: str) -> Picture:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=_DPI, facecolor="white", metadata={"Software": None})
-    width, height = (round(side * _DPI) for side in figure.get_size_inches())
-    return Picture(stream.getvalue(), alt, caption, width, height)
 
 
 def _image(pixels: np.ndarray, alt: str, caption: str) -> Picture:

@@ -77,7 +77,7 @@ def look_at(
         ({*np.unique(truth).tolist(), *np.unique(predicted[0][valid]).tolist()} - {0}) & set(colors)
     )
     return Views(
-        scene=_scene_picture(describe(scene), grid),
+        scene=scene_picture(describe(scene), grid),
         truth=_class_picture(truth, np.ones_like(valid), tuple(colors.values())),
         prediction=_class_picture(predicted[0], valid, tuple(colors.values())),
         classes=tuple(colors[value] for value in present),
@@ -102,12 +102,8 @@ def picture_grid(grid: Grid, side: int) -> Grid:
     return grid.regridded(cell_size=(min(cell / squeeze, east - west), min(cell, north - south)))
 
 
-def _on_grid(raster: Raster, grid: Grid, resampling: str | None) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels (band, row, column) and where they hold something (row, column), on a grid in any CRS."""
-    return read_window(raster.on_grid(grid, resampling=resampling), Window(0, 0, *grid.shape))
-
-
-def _scene_picture(raster: Raster, grid: Grid) -> np.ndarray:
+def scene_picture(raster: Raster, grid: Grid) -> np.ndarray:
+    """(height, width, 3) uint8: a raster in natural colours, stretched; white where it holds nothing."""
     pixels, valid = _on_grid(raster, grid, None)
     picture = np.full((*grid.shape, 3), _NOTHING, np.uint8)
     if valid.any():
@@ -117,6 +113,11 @@ def _scene_picture(raster: Raster, grid: Grid) -> np.ndarray:
         shown = ((seen - black) / max(white - black, 1e-6)).clip(0, 1)
         picture[valid] = np.round(shown.T * 255)
     return picture
+
+
+def _on_grid(raster: Raster, grid: Grid, resampling: str | None) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (band, row, column) and where they hold something (row, column), on a grid in any CRS."""
+    return read_window(raster.on_grid(grid, resampling=resampling), Window(0, 0, *grid.shape))
 
 
 def _visible(bands: Sequence[str]) -> list[int]:

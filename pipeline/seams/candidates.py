@@ -1,11 +1,12 @@
 """What chips have found, before it is known which findings are the same thing."""
 
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from rasterloom.pipeline.seams.columns import columns_from_bytes, columns_to_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,23 +57,12 @@ class Candidates:
 
     def to_bytes(self) -> bytes:
         """A file that :meth:`from_bytes` reads; the same rows give the same bytes."""
-        lengths = np.array([len(outline) for outline in self.outlines], np.int64)
-        text = np.frombuffer(b"".join(self.outlines.tolist()), np.uint8)
-        arrays = {name: getattr(self, name) for name in _COLUMNS if name != "outlines"}
-        file = io.BytesIO()
-        np.savez_compressed(file, allow_pickle=False, lengths=lengths, text=text, **arrays)
-        return file.getvalue()
+        return columns_to_bytes({name: getattr(self, name) for name in _COLUMNS})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Candidates":
         """What :meth:`to_bytes` wrote."""
-        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-            whole, outlines = stored["text"].tobytes(), np.zeros(len(stored["lengths"]), object)
-            stop = np.cumsum(stored["lengths"])
-            for row, (end, length) in enumerate(zip(stop.tolist(), stored["lengths"].tolist(), strict=True)):
-                outlines[row] = whole[end - length : end]
-            columns = {name: stored[name] for name in _COLUMNS if name != "outlines"}
-        return cls(**columns, outlines=outlines)
+        return cls(**columns_from_bytes(data))
 
 
 _COLUMNS = ("boxes", "scores", "labels", "chips", "cut", "outlines")

@@ -1,6 +1,6 @@
 """A model judged on the validation set."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import nn
 from rasterloom.models.contract import Task
 from rasterloom.models.errors import SettingError
 from rasterloom.models.imagery import ImageryModel
+from rasterloom.models.services import service
 from rasterloom.pipeline.datasets.data import ImageryData
 from rasterloom.pipeline.metrics.objects import Matches
 from rasterloom.pipeline.metrics.pixels import Confusion
@@ -30,8 +31,9 @@ def evaluate(
     show_progress
         Whether a bar shows how far it is.
     settings
-        Of models for objects: ``threshold`` (0.05), the least score of an object that counts, and ``iou``
-        (0.5), the least intersection over union with the true one.
+        Of models for objects: ``threshold`` (0.05), the least score of an object that counts; ``iou`` (0.5),
+        the least intersection over union with the true one; ``masks`` (False), whether outlines are compared
+        instead of boxes; ``tta`` (False), whether chips are seen in their eight flips and rotations too.
 
     Returns
     -------
@@ -99,17 +101,37 @@ def _of_pixels(model: ImageryModel, data: ImageryData, batches: Any) -> Confusio
 
 
 def _of_objects(
-    model: Any, data: ImageryData, batches: Any, *, threshold: float = 0.05, iou: float = 0.5
+    model: Any,
+    data: ImageryData,
+    batches: Any,
+    *,
+    threshold: float = 0.05,
+    iou: float = 0.5,
+    masks: bool = False,
+    tta: bool = False,
 ) -> Matches:
-    matches = Matches.empty(len(data.classes))
+    count = len(data.classes)
+    matches = Matches.empty(count)
     for images, targets in batches:
-        found = model.detect(images, threshold=threshold)
-        matches = Matches.merged([matches, match_batch(found, targets, len(data.classes), iou=iou)])
+        found = find_objects(model, images, threshold=threshold, tta=tta)
+        matches = Matches.merged([matches, match_batch(found, targets, count, iou=iou, masks=masks)])
     return matches
+
+
+def find_objects(
+    model: Any, images: torch.Tensor, *, tta: bool = False, **settings: float
+) -> list[Mapping[str, torch.Tensor]]:
+    """The objects of chips; with ``tta`` what their eight flips and rotations show, put together."""
+    if not tta:
+        return list(model.detect(images, **settings))
+    return list(service("find_all_ways")(model, images, **settings))
 
 
 _EVALUATIONS: dict[Task, Callable[..., Confusion | Matches]] = {
     Task.PIXELS: _of_pixels,
     Task.OBJECTS: _of_objects,
 }
-_SETTINGS: dict[Task, tuple[str, ...]] = {Task.PIXELS: (), Task.OBJECTS: ("threshold", "iou")}
+_SETTINGS: dict[Task, tuple[str, ...]] = {
+    Task.PIXELS: (),
+    Task.OBJECTS: ("threshold", "iou", "masks", "tta"),
+}

@@ -133,6 +133,7 @@ def match_batch(
     classes: int,
     *,
     iou: float = 0.5,
+    masks: bool = False,
 ) -> Matches:
     """Found objects against the true ones of the same chips, on the CPU.
 
@@ -140,14 +141,16 @@ def match_batch(
     ----------
     iou
         Least intersection over union of a match.
+    masks
+        Whether outlines are compared instead of boxes.
     """
     parts = [
-        Matches.of(_plain(target), _plain(chip), classes=classes, iou=iou)
+        Matches.of(_plain(target), _plain(chip), classes=classes, iou=iou, masks=masks)
         for target, chip in zip(targets, found, strict=True)
     ]
     return Matches.merged([Matches.empty(classes), *parts])
 
 
 def _plain(chip: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-    names = ("boxes", "labels", "scores")
+    names = ("boxes", "labels", "scores", "masks")
     return {name: chip[name].cpu().numpy() for name in names if name in chip}

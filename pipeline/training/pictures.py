@@ -1,12 +1,13 @@
 """Training as pictures: losses, learning rates, results beside the truth."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from rasterloom.models.contract import Task
+from rasterloom.models.contract import ClassInfo, Task
 from rasterloom.models.errors import SettingError
 from rasterloom.models.history import History
 from rasterloom.models.imagery import ImageryModel
@@ -21,11 +22,16 @@ from rasterloom.pipeline.datasets.pictures import (
     show_in_notebook,
     true_color,
 )
-from rasterloom.pipeline.training.evaluate import fastest_device, judging, predicted
+from rasterloom.pipeline.training.evaluate import fastest_device, find_objects, judging, predicted
 from rasterloom.pipeline.training.rates import RateCurve
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_SIDE = 2.6
+"""Of a picture, in inches."""
+_COLOURS = 20
+"""As many as matplotlib's tab20 has."""
 
 
 def plot_losses(history: History) -> "Figure":
@@ -68,8 +74,12 @@ def show_results(model: ImageryModel, data: ImageryData, rows: int = 5, **kwargs
     kwargs
         ``rgb_bands``: three names or positions of bands; ``statistics_percent``: percentiles that become
         black and white, such as ``(2, 98)``; ``alpha``: opacity of the classes over the image, 0 to 1 (1;
-        0.45 for outlines). Of objects also ``thresh``: least score (0.5), and ``nms_overlap``: of objects
-        that overlap more than this the most certain one is shown (0.1).
+        0.45 for outlines). Of objects also ``thresh``: least score (0.5); ``nms_overlap``: of objects that
+        overlap more than this the most certain one is shown (0.1); ``mode``: ``mask`` draws outlines where
+        there are some, ``bbox`` boxes, ``bbox_mask`` both; ``cmap``: a colour map of matplotlib for outlines,
+        whose colours objects take in turn, instead of the colours of classes; ``side``: of each picture in
+        inches (2.6); ``first``: chip to begin with (0); ``tta``: whether chips are also seen turned and
+        mirrored; ``mask_threshold``: least probability of a pixel of an outline, where the model knows it.
 
     Raises
     ------
@@ -103,25 +113,67 @@ def _show_objects(
     thresh: float = 0.5,
     nms_overlap: float = 0.1,
     alpha: float = 0.45,
+    mode: str = "mask",
+    cmap: str | None = None,
+    side: float = _SIDE,
+    first: int = 0,
+    tta: bool = False,
+    mask_threshold: float | None = None,
     **stretch: Any,
 ) -> "Figure":
     check_stretch(stretch)
-    figure, number = None, 0
-    device, some = fastest_device(), _some_chips(data, rows)
+    colours = None if cmap is None else _colour_map(cmap)
+    some = _some_chips(data, rows, first=first)
+    settings = {"threshold": thresh, "nms_overlap": nms_overlap}
+    if mask_threshold is not None:
+        settings["mask_threshold"] = mask_threshold
+    titles = ("truth", "prediction")
+    figure = new_figure(rows=len(some.valid), columns=2, side=side, titles=titles)
+    panels, device = iter(figure.axes), fastest_device()
     with judging(model.network, device):
         for images, targets in some.valid_loader(device=device):
-            found = model.detect(images, threshold=thresh, nms_overlap=nms_overlap)
-            if figure is None:
-                figure = new_figure(rows=len(some.valid), columns=2, titles=("truth", "prediction"))
+            found = find_objects(model, images, tta=tta, **settings)
             for image, *both in zip(images.cpu().numpy(), targets, found, strict=True):
-                for panel, objects in zip(figure.axes[number : number + 2], both, strict=True):
+                for objects in both:
+                    panel = next(panels)
                     chip_picture(panel, image, data.bands, **stretch)
-                    drawn = {name: values.cpu() for name, values in objects.items()}
-                    overlay_objects(panel, drawn, data.classes, alpha=alpha)
-                number += 2
-    assert figure is not None  # a validation set has a chip at least
-    add_legend(figure, data.classes)
+                    _draw(panel, objects, data.classes, mode=mode, colours=colours, alpha=alpha)
+    if colours is None or mode != "mask":
+        add_legend(figure, data.classes)
     return figure
+
+
+def _draw(
+    panel: Any,
+    objects: Mapping[str, Any],
+    classes: Sequence[ClassInfo],
+    *,
+    mode: str,
+    colours: Sequence[tuple[int, int, int]] | None,
+    alpha: float,
+) -> None:
+    """Outlines, boxes or both of the objects of one chip."""
+    known = {name: values.cpu() for name, values in objects.items()}
+    boxes = {name: values for name, values in known.items() if name != "masks"}
+    if mode != "bbox" and "masks" in known:
+        outlines, shades = known, classes
+        if colours is not None:
+            count = len(known["labels"])
+            shades = [ClassInfo(n + 1, "", colours[n % len(colours)]) for n in range(count)]
+            outlines = {**known, "labels": range(1, count + 1)}
+        overlay_objects(panel, outlines, shades, alpha=alpha)
+    if mode != "mask" or "masks" not in known:
+        overlay_objects(panel, boxes, classes, alpha=alpha)
+
+
+def _colour_map(name: str) -> list[tuple[int, int, int]]:
+    """Twenty colours of a colour map of matplotlib, 0..255."""
+    from matplotlib import colormaps
+
+    if name not in colormaps:
+        raise SettingError(f"cmap={name!r} is no colour map of matplotlib: use 'tab20' or 'viridis', say.")
+    colours = colormaps[name](np.linspace(0, 1, _COLOURS), bytes=True)
+    return [(int(red), int(green), int(blue)) for red, green, blue, _ in colours]
 
 
 def _some_results(
@@ -137,9 +189,12 @@ def _some_results(
     return joined[0], joined[1], joined[2]
 
 
-def _some_chips(data: ImageryData, rows: int) -> ImageryData:
-    """The data with at most ``rows`` chips to validate, taken evenly."""
-    indices = data.valid.indices
+def _some_chips(data: ImageryData, rows: int, *, first: int = 0) -> ImageryData:
+    """The data with at most ``rows`` chips to validate, taken evenly from ``first`` on."""
+    last = len(data.valid.indices) - 1
+    if not isinstance(first, int) or not 0 <= first <= last:
+        raise SettingError(f"index={first!r} is no chip: the validation set has those from 0 to {last}.")
+    indices = data.valid.indices[first:]
     chosen = np.unique(np.linspace(0, len(indices) - 1, min(rows, len(indices))).round().astype(int))
     return replace(data, valid=replace(data.valid, indices=indices[chosen]))
 

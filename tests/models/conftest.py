@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -20,6 +21,7 @@ class TinyData:
     normalization: Normalization
     working_dir: Path
     class_pixels: Mapping[int, int] = field(default_factory=lambda: {0: 50, 1: 30, 2: 15, 7: 5})
+    object_sizes: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
 
     def spec_for(self, model_name: str, parameters: Mapping[str, Any]) -> ModelSpec:
         return replace(
@@ -29,9 +31,9 @@ class TinyData:
 
 @pytest.fixture
 def make_data(tmp_path: Path) -> Callable[..., TinyData]:
-    def make(**changes: Any) -> TinyData:
-        spec = pixel_spec(**changes)
-        return TinyData(spec, spec.normalization, tmp_path)
+    def make(*, object_sizes: Any = (), **changes: Any) -> TinyData:
+        spec, sizes = pixel_spec(**changes), np.array(object_sizes, float).reshape(-1, 2)
+        return TinyData(spec, spec.normalization, tmp_path, object_sizes=sizes)
 
     return make
 

@@ -1,14 +1,15 @@
-"""The networks of the catalog, written as TorchScript and ONNX, answer the same."""
+"""The networks for pixels of the catalog, written as TorchScript and ONNX, answer the same."""
 
 import io
 
 import pytest
 import torch
 
-from tests.support.adapters import TRAINABLE, adapter_model, images
+from rasterloom.models.contract import Task
+from tests.support.adapters import adapter_model, images, of_task
 
 pytestmark = [
-    pytest.mark.parametrize("row", TRAINABLE, ids=lambda row: row.name),
+    pytest.mark.parametrize("row", of_task(Task.PIXELS), ids=lambda row: row.name),
     pytest.mark.usefixtures("one_thread"),
 ]
 

@@ -7,6 +7,7 @@ from rasterloom.models.settings import (
     checked_flag,
     checked_fraction,
     checked_integers,
+    checked_numbers,
     plain_parameters,
     read_settings,
 )
@@ -50,3 +51,10 @@ def test_a_fraction_is_a_number_from_0_to_1(value):
 def test_integers_stay_in_their_range(value):
     with pytest.raises(SettingError, match="integers from 0 to 8"):
         checked_integers("classes", value, least=0, most=8)
+
+
+@pytest.mark.parametrize("value", [[], [0.0], [-1], "1", 1.0, [101], [True], ["x"], None])
+def test_a_list_of_sizes_holds_numbers_above_zero(value):
+    with pytest.raises(SettingError, match="use a list of numbers above 0 and up to 100"):
+        checked_numbers("scales", value, most=100)
+    assert checked_numbers("scales", [1, 100], most=100) == (1.0, 100.0)

@@ -7,6 +7,7 @@ from rasterloom.models.networks.pointrend import (
     REFINED_SHARE,
     TRAINING_SHARE,
     PointRend,
+    Windows,
     check_dilation,
 )
 from tests.support.networks import seeded
@@ -164,3 +165,19 @@ def test_dilation_is_kept_with_pointrend_only():
     check_dilation(pointrend=False, keep_dilation=False)
     with pytest.raises(SettingError, match="use it with pointrend=True"):
         check_dilation(pointrend=False, keep_dilation=True)
+
+
+def test_a_window_is_seen_as_an_image_of_its_own():
+    maps = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    # the right upper quarter of the second image
+    windows = Windows(maps, torch.tensor([[0.5, 0.0, 1.0, 0.5]]), (0, 1))
+    inner = torch.rand(1, 50, 2, generator=torch.Generator().manual_seed(1)) * 0.8 + 0.1
+    quarter = maps[1:, :, :8, 8:]
+    grid = (2 * inner - 1).unsqueeze(2)
+    expected = F.grid_sample(quarter, grid, align_corners=False).squeeze(3)
+    torch.testing.assert_close(windows.at(inner), expected)
+
+
+def test_windows_are_as_many_as_their_images_say():
+    windows = Windows(torch.randn(3, 2, 4, 4), torch.rand(5, 4), (2, 0, 3))
+    assert windows.at(torch.rand(5, 7, 2)).shape == (5, 2, 7)

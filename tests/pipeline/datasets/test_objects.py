@@ -8,9 +8,18 @@ from hypothesis import given, settings, strategies as st
 from rasterloom.pipeline.datasets.augment import Augmentation
 from rasterloom.pipeline.datasets.lots import Lot
 from rasterloom.pipeline.datasets.moving import moved_objects, outline_boxes
+from rasterloom.pipeline.datasets.prepare import prepare_data
 from rasterloom.pipeline.datasets.samples import RawBatch
 from rasterloom.pipeline.datasets.views import NUMBERS, centre_views, draw_views
-from tests.pipeline.datasets.stores import bounds, boxed_objects, outlined_objects, square_chips
+from tests.pipeline.datasets.stores import (
+    THINGS,
+    bounds,
+    boxed_objects,
+    outlined_objects,
+    square_chips,
+    toy_chips,
+    write_store,
+)
 
 CPU = torch.device("cpu")
 STRONG = Augmentation(share=1.0, zoom=1.5, rotation=30.0)
@@ -129,3 +138,25 @@ def test_boxes_of_outlines_are_found():
     masks[0, 1:3, 4:8] = 1
     masks[1, 5, 0] = 1
     assert outline_boxes(masks).tolist() == [[4, 1, 8, 3], [0, 5, 1, 6]]
+
+
+def test_sizes_of_objects_are_those_of_the_chips_to_train_on_as_the_network_sees_them(tmp_path):
+    boxes = [[[0, 0, 4, 8], [10, 10, 16, 12]], [], [[1, 2, 11, 7]], [[0, 0, 3, 3]]]
+    objects = boxed_objects(boxes, [[2, 7], [], [2], [7]])
+    path = write_store(
+        tmp_path / "chips.zarr",
+        np.zeros((4, 3, 32, 32), np.uint8),
+        objects=objects,
+        classes=THINGS,
+        metadata_format="PASCAL_VOC_rectangles",
+        split=("train", "train", "train", "val"),
+    )
+    sizes = prepare_data(path, chip_size=32).object_sizes
+    assert sorted(sizes.tolist()) == [[4, 8], [6, 2], [10, 5]]
+    resized = prepare_data(path, chip_size=64, resize_to=64).object_sizes
+    assert sorted(resized.tolist()) == [[8, 16], [12, 4], [20, 10]]
+
+
+def test_chips_without_objects_have_no_sizes(tmp_path):
+    path = write_store(tmp_path / "chips.zarr", *toy_chips(4))
+    assert prepare_data(path, chip_size=32).object_sizes.shape == (0, 2)

@@ -53,6 +53,34 @@ def test_a_bad_xml_is_named(text: str, reason: str, tmp_path: Path) -> None:
         chips.objects([1])
 
 
+_BOXES = [(5, 5, 20, 12), (9, 9, 9, 12), (12, 3, 8, 9), (900, 900, 950, 950)]
+"""One good box; one without width, one with its sides swapped, one outside of the chip."""
+
+
+def _write_boxes(folder: Path, metadata_format: str) -> None:
+    if metadata_format == "KITTI_rectangles":
+        rows = [f"1 0 0 0 {' '.join(map(str, box))} 0 0 0 0 0 0 0\n" for box in _BOXES]
+        (folder / "labels" / "000000000002.txt").write_text("".join(rows))
+        return
+    sides = ("xmin", "ymin", "xmax", "ymax")
+    boxes = ("".join(f"<{n}>{v}</{n}>" for n, v in zip(sides, box, strict=True)) for box in _BOXES)
+    objects = "".join(f"<object><name>1</name><bndbox>{box}</bndbox></object>" for box in boxes)
+    (folder / "labels" / "000000000002.xml").write_text(f"<annotation>{objects}</annotation>")
+
+
+@pytest.mark.parametrize("metadata_format", ["PASCAL_VOC_rectangles", "KITTI_rectangles"])
+def test_boxes_without_an_area_are_left_out_and_their_chip_is_named(
+    metadata_format: str, tmp_path: Path
+) -> None:
+    write_folder(tmp_path / "a", make_spec(3, metadata_format=metadata_format))
+    _write_boxes(tmp_path / "a", metadata_format)
+    chips = open_chip_reader(tmp_path / "a")
+    with pytest.warns(UserWarning, match=r"3 of the 4 boxes of .*000000000002\.\w+ have no area"):
+        found = chips.objects([1])
+    np.testing.assert_array_equal(found.boxes, [_BOXES[0]])
+    assert len(found.values) == 1
+
+
 @pytest.mark.parametrize(
     ("metadata_format", "label"), [("Classified_Tiles", "labels"), ("RCNN_Masks", "labels/wood")]
 )

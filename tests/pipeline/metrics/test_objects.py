@@ -10,7 +10,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from rasterloom.models.errors import SettingError
-from rasterloom.pipeline.metrics.objects import MOST_FOUND, Matches, overlaps
+from rasterloom.pipeline.metrics.objects import MOST_FOUND, Matches, mask_overlaps, overlaps
 
 CLASSES = 3
 
@@ -136,3 +136,36 @@ def test_labels_and_shares_that_cannot_be_are_refused(labels, iou):
     truth = {"boxes": [[0, 0, 1, 1]], "labels": labels}
     with pytest.raises(SettingError, match=r"go from 1 to 3|above 0 and at most 1"):
         Matches.of(truth, {**truth, "scores": [1.0]}, classes=CLASSES, iou=iou)
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=30)
+def test_outlines_that_are_rectangles_match_as_their_boxes_do(seed):
+    rng = np.random.default_rng(seed)
+
+    def objects(count):
+        corner = rng.integers(0, 10, (count, 2))
+        boxes = np.concatenate([corner, corner + rng.integers(1, 8, (count, 2))], axis=1)
+        rows, cols = np.mgrid[:20, :20]
+        masks = [(cols >= x0) & (cols < x1) & (rows >= y0) & (rows < y1) for x0, y0, x1, y1 in boxes]
+        labels = rng.integers(1, CLASSES + 1, count)
+        return {"boxes": boxes * 1.0, "labels": labels, "masks": np.array(masks, bool).reshape(count, 20, 20)}
+
+    truth, found = objects(rng.integers(0, 6)), objects(rng.integers(0, 6))
+    found["scores"] = rng.random(len(found["labels"]))
+    by_box, by_outline = (
+        Matches.of(truth, found, classes=CLASSES, iou=0.3, masks=masks) for masks in (False, True)
+    )
+    assert by_box.right.tolist() == by_outline.right.tolist()
+    assert by_box.scores.tolist() == by_outline.scores.tolist()
+    np.testing.assert_allclose(
+        mask_overlaps(found["masks"], truth["masks"]), overlaps(found["boxes"], truth["boxes"]), rtol=1e-12
+    )
+
+
+def test_outlines_tell_what_boxes_cannot():
+    corner = np.tri(8, dtype=bool)[None]
+    truth = {"boxes": np.array([[0, 0, 8, 8]]), "labels": [1], "masks": corner}
+    found = {**truth, "scores": [0.9], "masks": ~corner}
+    assert Matches.of(truth, found, classes=1).right.tolist() == [True]
+    assert Matches.of(truth, found, classes=1, masks=True).right.tolist() == [False]

@@ -8,6 +8,7 @@ from tests.pipeline.datasets.stores import (
     THINGS,
     bounds,
     boxed_objects,
+    outlined_objects,
     square_chips,
     toy_chips,
     write_store,
@@ -37,6 +38,20 @@ def object_store(tmp_path_factory):
 @pytest.fixture
 def object_data(object_store, tmp_path):
     return prepare_data(object_store, chip_size=40, batch_size=4, val_split_pct=0.25, working_dir=tmp_path)
+
+
+@pytest.fixture(scope="session")
+def outline_store(tmp_path_factory):
+    """The same squares with their outlines."""
+    images, outlines, values = square_chips(16)
+    path = tmp_path_factory.mktemp("chips") / "outlines.zarr"
+    objects = outlined_objects(outlines, values)
+    return write_store(path, images, objects=objects, classes=THINGS, metadata_format="RCNN_Masks")
+
+
+@pytest.fixture
+def outline_data(outline_store, tmp_path):
+    return prepare_data(outline_store, chip_size=40, batch_size=4, val_split_pct=0.25, working_dir=tmp_path)
 
 
 @pytest.fixture(autouse=True)

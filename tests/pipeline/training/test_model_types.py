@@ -22,9 +22,9 @@ def test_every_class_that_is_trained_from_chips_alone_has_a_type():
     ("name", "words"),
     [
         ("UNTE", "Did you mean UNET"),
-        ("nonsense", r"not known\. Those that can be trained are UNET"),
-        ("DEEPSORT", r"not here yet: those that can be trained are UNET"),
-        ("TorchModel", r"needs code of yours: build it in Python\. Those that can be trained are UNET"),
+        ("nonsense", r"not known\. Those that can be trained are SSD, UNET"),
+        ("DEEPSORT", r"not here yet: those that can be trained are SSD, UNET"),
+        ("TorchModel", r"needs code of yours: build it in Python\. Those that can be trained are SSD, UNET"),
         ("ModelExtension", "or give one to go on from"),
     ],
 )

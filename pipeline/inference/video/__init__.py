@@ -1,0 +1,1 @@
+"""Objects in videos: frames in; metadata, tracks, drawn and multiplexed videos out."""
