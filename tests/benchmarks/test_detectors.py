@@ -31,7 +31,12 @@ from rasterloom.pipeline.training.evaluate import evaluate
 TILE = 128
 RANDOM: dict[str, Any] = {"backbone": "resnet18", "pretrained": False}
 DETECTORS = {kind.__name__: kind for kind in (FasterRCNN, RetinaNet, MaskRCNN, SingleShotDetector, YOLOv3)}
-_REGIONS = {"box_batch_size_per_image": 64, "rpn_post_nms_top_n_train": 500, "rpn_pre_nms_top_n_train": 1000}
+_REGIONS = {
+    "box_batch_size_per_image": 64,
+    "rpn_pre_nms_top_n_train": 1000,
+    "rpn_post_nms_top_n_train": 300,
+    "rpn_post_nms_top_n_test": 200,
+}
 SMALLER: dict[str, dict[str, Any]] = {
     "FasterRCNN": _REGIONS,
     "MaskRCNN": _REGIONS,
@@ -62,6 +67,13 @@ class Place:
     context: dict[str, Any]
 
 
+@pytest.fixture
+def minutes(timing: bool) -> None:
+    """For what is no test without its figures."""
+    if not timing:
+        pytest.skip("learning takes minutes: set RASTERLOOM_TIMING=1")
+
+
 @pytest.fixture(scope="module")
 def generated(tmp_path_factory: pytest.TempPathFactory, timing: bool) -> Place:
     size = 3072 if timing else 768
@@ -72,14 +84,14 @@ def generated(tmp_path_factory: pytest.TempPathFactory, timing: bool) -> Place:
 
 
 @pytest.fixture
-def banepa(data_folder: Path) -> Place:
+def banepa(data_folder: Path, minutes: None) -> Place:
     source = data_folder / "buildings_banepa" / "train"
     labels = next((source / "osm").glob("*.geojson"))
     return Place("Banepa", source / "oam", labels, {"cellSize": 0.4, "outSR": "EPSG:32645"})
 
 
 @pytest.fixture
-def trees(data_folder: Path, tmp_path: Path) -> Place:
+def trees(data_folder: Path, tmp_path: Path, minutes: None) -> Place:
     """The larger crop, put somewhere on the ground: it says nothing of where it lies."""
     stem = data_folder / "trees_neon" / "2019_YELL_2_541000_4977000_image_crop"
     with Image.open(stem.with_suffix(".png")) as picture:
@@ -162,7 +174,7 @@ def _chips(place: Place, folder: Path) -> tuple[ImageryData, ImageryData]:
             progress=False,
         )
         prepared.append(
-            prepare_data(chips, chip_size=TILE, batch_size=8, seed=0, working_dir=folder, val_split_pct=0.2)
+            prepare_data(chips, chip_size=TILE, batch_size=8, seed=0, working_dir=folder, val_split_pct=0.03)
         )
     data, test = prepared
     every = dataclasses.replace(test.valid, indices=np.arange(len(test.valid.source)))
