@@ -46,7 +46,8 @@ def test_inputs_and_targets_that_are_lists_are_handed_over_one_by_one():
         on_batch_begin=lambda learn, xb, yb: ([xb, 2 * xb], (yb, 5.0)),
         loss=lambda output, target, number: output.sum() * number + target.sum(),
     )
-    torch.testing.assert_close(network.loss(IMAGES, TARGETS, train=True), 15 * IMAGES.sum())
+    told = network.loss(IMAGES, TARGETS, train=True)
+    torch.testing.assert_close(told, 15 * IMAGES.sum(), rtol=1e-4, atol=1e-3)  # sums round in any order
 
 
 def test_train_is_told_only_to_a_method_that_takes_it():
