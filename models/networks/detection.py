@@ -1,4 +1,4 @@
-"""What detectors on a feature pyramid share: anchors, full precision for boxes, each thing once."""
+"""What detectors on a feature pyramid share: anchors, and full precision for boxes."""
 
 from collections.abc import Sequence
 from typing import Any, final
@@ -6,7 +6,6 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection.image_list import ImageList
-from torchvision.ops import batched_nms
 
 from rasterloom.models.errors import SettingError
 
@@ -81,26 +80,6 @@ def anchor_sizes(given: Sequence[float] | None, strides: Sequence[int]) -> list[
             f"strides {list(strides)}: give one size for each map."
         )
     return list(given)
-
-
-def each_once(found: dict[str, Tensor], *, threshold: float, nms_overlap: float) -> dict[str, Tensor]:
-    """The objects of a chip that are certain enough, the most certain first.
-
-    Parameters
-    ----------
-    found
-        ``boxes`` (n, 4), ``labels``, ``scores``.
-    threshold
-        Least score.
-    nms_overlap
-        Of objects of a class that overlap more than this, the most certain one is kept.
-    """
-    order = found["scores"].argsort(descending=True, stable=True)
-    order = order[found["scores"][order] >= threshold]
-    ranked = {name: values[order] for name, values in found.items()}
-    kept = batched_nms(ranked["boxes"].float(), ranked["scores"], ranked["labels"], nms_overlap)
-    kept = kept.sort().values  # the order above, whatever torchvision makes of equal scores
-    return {name: values[kept] for name, values in ranked.items()}
 
 
 def _on_cells(features: Tensor, stride: int, shapes: Sequence[tuple[float, float]]) -> Tensor:

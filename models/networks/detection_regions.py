@@ -12,7 +12,8 @@ from torchvision.ops import MultiScaleRoIAlign
 
 from rasterloom.models.backbones.encoder import build_encoder
 from rasterloom.models.errors import SettingError
-from rasterloom.models.networks.detection import FullPrecision, LevelAnchors, anchor_sizes, each_once
+from rasterloom.models.networks.detection import FullPrecision, LevelAnchors, anchor_sizes
+from rasterloom.models.networks.found import each_once
 from rasterloom.models.networks.fpn import FINEST_STRIDE, Pyramid, PyramidSettings, build_pyramid
 from rasterloom.models.networks.masks import GridMasks, MaskBranch, PointRendMasks
 from rasterloom.models.settings import checked_flag, checked_fraction, checked_integers, checked_numbers
@@ -174,13 +175,20 @@ class RegionNetwork(nn.Module):
         return losses
 
     def _found(
-        self, maps: dict[str, Tensor], boxes: Tensor, size: tuple[int, int], **settings: float
+        self,
+        maps: dict[str, Tensor],
+        boxes: Tensor,
+        size: tuple[int, int],
+        *,
+        threshold: float,
+        nms_overlap: float,
     ) -> dict[str, Tensor]:
         logits, deltas = self._told(maps, [boxes], size)
         found, scores, labels = (
             each[0] for each in self.regions.postprocess_detections(logits, deltas, [boxes], [size])
         )
-        kept = each_once({"boxes": found, "labels": labels, "scores": scores}, **settings)
+        everything = {"boxes": found, "labels": labels, "scores": scores}
+        kept = each_once(everything, threshold=threshold, nms_overlap=nms_overlap)
         if self.masks is not None:
             kept["masks"] = self.masks(maps, kept["boxes"], kept["labels"], size)
         return kept

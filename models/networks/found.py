@@ -1,6 +1,5 @@
 """From boxes everywhere to objects: what is certain enough, and each thing once."""
 
-import torch
 from torch import Tensor
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
@@ -35,9 +34,29 @@ def found_objects(
     cut = clip_boxes_to_image(boxes.float(), size)
     # a comparison with a number that is none is false: such boxes are none either
     real = (scores >= threshold) & ((cut[:, 2:] - cut[:, :2]) > 0).all(dim=1)
-    cut, scores, labels = cut[real], scores[real], labels[real] + 1
-    order = scores.argsort(descending=True, stable=True)[:MOST_CANDIDATES]
-    cut, scores, labels = cut[order], scores[order], labels[order]
-    kept = batched_nms(cut, scores, labels, nms_overlap)
-    kept, _ = torch.sort(kept)  # the order above, whatever torchvision makes of equal scores
-    return {"boxes": cut[kept], "labels": labels[kept], "scores": scores[kept]}
+    found = {"boxes": cut[real], "labels": labels[real] + 1, "scores": scores[real]}
+    return each_once(found, threshold=threshold, nms_overlap=nms_overlap, most=MOST_CANDIDATES)
+
+
+def each_once(
+    found: dict[str, Tensor], *, threshold: float, nms_overlap: float, most: int | None = None
+) -> dict[str, Tensor]:
+    """The objects of a chip that are certain enough, the most certain first.
+
+    Parameters
+    ----------
+    found
+        ``boxes`` (n, 4), ``labels``, ``scores``.
+    threshold
+        Least score.
+    nms_overlap
+        Of objects of a class that overlap more than this, the most certain one is kept.
+    most
+        How many are compared with each other, the most certain ones; None: all.
+    """
+    order = found["scores"].argsort(descending=True, stable=True)
+    order = order[found["scores"][order] >= threshold][:most]
+    ranked = {name: values[order] for name, values in found.items()}
+    kept = batched_nms(ranked["boxes"].float(), ranked["scores"], ranked["labels"], nms_overlap)
+    kept = kept.sort().values  # the order above, whatever torchvision makes of equal scores
+    return {name: values[kept] for name, values in ranked.items()}

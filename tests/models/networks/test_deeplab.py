@@ -47,7 +47,9 @@ def test_dilations_reach_equally_far_on_the_ground_at_every_stride(settings, mul
 
 @torch.inference_mode()
 def test_every_pixel_knows_of_the_whole_tile():
-    network = _build()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)  # some weights leave a pixel where it was by chance
+        network = _build()
     plain, changed = torch.zeros(1, 3, 64, 64), torch.zeros(1, 3, 64, 64)
     changed[..., 56:, 56:] = 3.0
     assert (network(plain) != network(changed)).any(1).all()

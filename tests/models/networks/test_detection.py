@@ -1,13 +1,11 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, strategies as st
 from torch import nn
 from torchvision.models.detection.image_list import ImageList
-from torchvision.ops import box_iou
 
 from rasterloom.models.errors import SettingError
-from rasterloom.models.networks.detection import FullPrecision, LevelAnchors, anchor_sizes, each_once
+from rasterloom.models.networks.detection import FullPrecision, LevelAnchors, anchor_sizes
 
 
 def test_anchors_stand_on_the_centres_of_cells():
@@ -39,22 +37,3 @@ def test_heads_answer_in_full_precision():
     head = FullPrecision(nn.Linear(2, 2))
     with torch.autocast("cpu", torch.bfloat16):
         assert head(torch.ones(1, 2)).dtype == torch.float32
-
-
-@given(st.integers(0, 10_000), st.integers(0, 30), st.floats(0.05, 0.95), st.floats(0, 1))
-def test_what_is_kept_is_what_a_plain_loop_keeps(seed, count, overlap, threshold):
-    generator = torch.Generator().manual_seed(seed)
-    corner = torch.randint(0, 20, (count, 2), generator=generator).float()
-    boxes = torch.cat([corner, corner + torch.randint(1, 12, (count, 2), generator=generator)], dim=1)
-    scores = torch.randint(0, 8, (count,), generator=generator) / 8
-    labels = torch.randint(1, 3, (count,), generator=generator)
-    found = each_once(
-        {"boxes": boxes, "labels": labels, "scores": scores}, threshold=threshold, nms_overlap=overlap
-    )
-    shares, kept = box_iou(boxes, boxes), []
-    for place in sorted(range(count), key=lambda place: -scores[place]):
-        rivals = [other for other in kept if labels[other] == labels[place]]
-        if scores[place] >= threshold and all(shares[place, other].item() <= overlap for other in rivals):
-            kept.append(place)
-    assert torch.equal(found["boxes"], boxes[kept])
-    assert torch.equal(found["scores"], scores[kept])

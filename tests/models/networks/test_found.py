@@ -4,7 +4,7 @@ from hypothesis import given, settings, strategies as st
 from torchvision.ops import box_iou
 
 from rasterloom.models.networks import found
-from rasterloom.models.networks.found import found_objects
+from rasterloom.models.networks.found import each_once, found_objects
 
 SIZE = (40, 60)
 
@@ -62,3 +62,22 @@ def test_only_the_most_certain_boxes_are_compared(monkeypatch):
     scores = torch.linspace(0.1, 0.9, 20)
     objects = found_objects(boxes, scores[:, None], size=SIZE, threshold=0.2, nms_overlap=0.5)
     assert objects["scores"].tolist() == scores.flip(0)[:5].tolist()
+
+
+@given(st.integers(0, 10_000), st.integers(0, 30), st.floats(0.05, 0.95), st.floats(0, 1))
+def test_what_is_kept_is_what_a_plain_loop_keeps(seed, count, overlap, threshold):
+    generator = torch.Generator().manual_seed(seed)
+    corner = torch.randint(0, 20, (count, 2), generator=generator).float()
+    boxes = torch.cat([corner, corner + torch.randint(1, 12, (count, 2), generator=generator)], dim=1)
+    scores = torch.randint(0, 8, (count,), generator=generator) / 8
+    labels = torch.randint(1, 3, (count,), generator=generator)
+    found = each_once(
+        {"boxes": boxes, "labels": labels, "scores": scores}, threshold=threshold, nms_overlap=overlap
+    )
+    shares, kept = box_iou(boxes, boxes), []
+    for place in sorted(range(count), key=lambda place: -scores[place]):
+        rivals = [other for other in kept if labels[other] == labels[place]]
+        if scores[place] >= threshold and all(shares[place, other].item() <= overlap for other in rivals):
+            kept.append(place)
+    assert torch.equal(found["boxes"], boxes[kept])
+    assert torch.equal(found["scores"], scores[kept])
