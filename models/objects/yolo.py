@@ -18,6 +18,7 @@ from rasterloom.models.networks.found import found_objects
 from rasterloom.models.networks.yolo import TILE_MULTIPLE, YoloNetwork, YoloSettings, build_yolo
 from rasterloom.models.networks.yolo_boxes import ALIKE, fitting_shapes, responsible
 from rasterloom.models.objects.detector import NMS_OVERLAP, ObjectDetector, Objects
+from rasterloom.models.objects.predicting import TRACKER_OPTIONS, VISUAL_OPTIONS
 from rasterloom.models.saving import model_in
 from rasterloom.models.services import service
 
@@ -170,11 +171,33 @@ class YOLOv3(ObjectDetector):
         input_video_path: str | Path,
         metadata_file: str | Path,
         threshold: float = THRESHOLD,
-        *args: Any,
+        nms_overlap: float = NMS_OVERLAP,
+        track: bool = False,
+        visualize: bool = False,
+        output_file_path: str | Path | None = None,
+        multiplex: bool = False,
+        multiplex_file_path: str | Path | None = None,
+        tracker_options: Mapping[str, Any] = TRACKER_OPTIONS,
+        visual_options: Mapping[str, Any] = VISUAL_OPTIONS,
+        resize: bool = False,
         **kwargs: Any,
     ) -> Any:
         """Write the objects of every frame into the metadata; see :meth:`ObjectDetector.predict_video`."""
-        return super().predict_video(input_video_path, metadata_file, threshold, *args, **kwargs)
+        return super().predict_video(
+            input_video_path,
+            metadata_file,
+            threshold,
+            nms_overlap,
+            track,
+            visualize,
+            output_file_path,
+            multiplex,
+            multiplex_file_path,
+            tracker_options,
+            visual_options,
+            resize,
+            **kwargs,
+        )
 
     def package_facts(self, *, compute_metrics: bool) -> dict[str, Any]:
         """The anchors and, on request, average precision."""

@@ -176,7 +176,7 @@ def network_bytes(network: Any, look: Callable[[], None], image: int) -> int:
     return 3 * weights + max(sum(passed), LEAST_MAPS * image)
 
 
-def seconds_per_pass(look: Callable[[], None]) -> float:
+def seconds_per_pass(look: Callable[[], object]) -> float:
     """Time of one pass, the fastest of several."""
     look()  # the first one also sets things up
     fastest = float("inf")

@@ -1,6 +1,5 @@
 """What a run of an inference function would take: counted from the plan, timed on a few tiles."""
 
-import time
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ import psutil
 from rasterloom.pipeline.functions.files import FunctionFiles
 from rasterloom.pipeline.functions.pixels import PixelFunction
 from rasterloom.pipeline.functions.tiles import FunctionTile
-from rasterloom.pipeline.inference.estimate import BASE_BYTES, PROBES, Estimate
+from rasterloom.pipeline.inference.estimate import BASE_BYTES, Estimate, seconds_per_pass
 from rasterloom.pipeline.inference.planner import Wishes
 from rasterloom.pipeline.inference.script_plan import ScriptPlan
 from rasterloom.pipeline.inference.script_planner import plan_script
@@ -70,9 +69,4 @@ def _seconds_per_tile(plan: ScriptPlan, function: PixelFunction) -> float:
     seen, output = function.configuration.seen, function.output_info(plan.facts)
     pixels = np.zeros((len(plan.bands), *seen), plan.raster.dtype)
     tile = FunctionTile(pixels, np.ones(seen, bool), (0.0, 0.0))
-    fastest = float("inf")
-    for _ in range(PROBES + 1):  # the first one also sets things up
-        started = time.perf_counter()
-        function.run(tile, plan.facts, output)
-        fastest = min(fastest, time.perf_counter() - started)
-    return fastest
+    return seconds_per_pass(lambda: function.run(tile, plan.facts, output))

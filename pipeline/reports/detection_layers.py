@@ -20,6 +20,9 @@ SCORE_FIELDS = ("confidence", "score", "confidence_score")
 _NAMES = ("class", "classname")
 """Names of fields that name a class, in any case. Name is none of them: it may be a feature's own."""
 
+_SHOWN = 12
+"""Fields that a message lists."""
+
 ONE_CLASS = "object"
 """What all are called where nothing tells classes apart."""
 
@@ -311,10 +314,17 @@ def _tell_of_bare(detected: FeatureSource, truth: FeatureSource) -> None:
     if told[0] != told[1]:
         bare = truth if told[0] else detected
         warnings.warn(
-            f"{bare.name} has no class field (its fields are {list(bare.fields)}), so all objects count "
+            f"{bare.name} has no class field (its fields are {_listed(bare)}), so all objects count "
             "as of one class: name the field to tell classes apart.",
             stacklevel=5,
         )
+
+
+def _listed(source: FeatureSource) -> str:
+    """The fields, the first of them where they are many: OpenStreetMap has hundreds."""
+    fields = list(source.fields)
+    more = len(fields) - _SHOWN
+    return ", ".join(fields[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _asked(source: FeatureSource, field: str | None) -> str | None:
@@ -324,7 +334,7 @@ def _asked(source: FeatureSource, field: str | None) -> str | None:
         return field
     found = _first(source, (field.lower(),))
     if found is None:
-        raise LabelError(f"{source.name} has no field {field!r}: its fields are {list(source.fields)}.")
+        raise LabelError(f"{source.name} has no field {field!r}: its fields are {_listed(source)}.")
     return found
 
 

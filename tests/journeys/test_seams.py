@@ -1,5 +1,6 @@
 """A detector that makes no mistakes makes none either on a raster that is cut into tiles."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import shapely
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from rasterloom.cluster.start import connect
 from rasterloom.pipeline import detect_objects
 from tests.support.detectors import CLASSES, colour_model, found_boxes, painted, write_scene
 
@@ -136,6 +138,11 @@ def test_an_outline_that_straddles_tiles_is_one_polygon(tmp_path: Path) -> None:
 
 
 def test_the_layer_is_the_same_bytes_for_any_workers_and_cells(tmp_path: Path, client: Any) -> None:
+    with connect(n_workers=1, dashboard=False) as one, connect(n_workers=3, dashboard=False) as three:
+        _check_bytes(tmp_path, [None, one, client, three])
+
+
+def _check_bytes(tmp_path: Path, clients: list[Any]) -> None:
     random = np.random.default_rng(5)
     boxes = [(x, y, x + 9, y + 7) for x, y in random.integers(0, 90, (90, 2)).tolist()]
     path = write_scene(tmp_path / "scene.tif", painted((100, 100), _free(boxes, (100, 100))))
@@ -153,7 +160,10 @@ def test_the_layer_is_the_same_bytes_for_any_workers_and_cells(tmp_path: Path, c
             )
         ).read_bytes()
         for number, (where, cell, batch) in enumerate(
-            [(None, None, 4), (None, 1, 1), (client, 32, 3), (client, 70, 4)]
+            itertools.chain(
+                [(None, None, 4), (None, 1, 1)],
+                zip(clients, (50, 32, 70, 16), (2, 3, 4, 3), strict=True),
+            )
         )
     }
     assert len(contents) == 1

@@ -91,7 +91,7 @@ def run_function_batch(plan: ObjectPlan, batch: CellBlock) -> BatchResult:
     MemoryError
         If the function runs out of memory.
     """
-    return run_cells(ObjectCells(plan, with_function(plan, _function_of(plan))), batch, plan.device)
+    return run_cells(ObjectCells(plan, with_function(plan, function_of(plan))), batch, plan.device)
 
 
 def with_function(plan: ObjectPlan, function: VectorFunction) -> Look:
@@ -115,7 +115,7 @@ def with_function(plan: ObjectPlan, function: VectorFunction) -> Look:
     return look
 
 
-def _function_of(plan: ObjectPlan) -> VectorFunction:
+def function_of(plan: ObjectPlan) -> VectorFunction:
     """The function of a plan, loaded and asked once in this process."""
     assert plan.function is not None, "a plan of a function"
     told = plan.function

@@ -55,13 +55,19 @@ def test_a_named_field_decides_which_one_the_other_layer_is_asked_for() -> None:
     both = _layer(ClassValue=[1, 2], Class=["a", "b"])
     fields = _fields(detected, both, detected_field="Class")  # its like, though values come first
     assert (fields.detected, fields.truth) == ("Class", "Class")
-    with pytest.raises(LabelError, match=r"no field 'sort': its fields are \['kind'\]"):
+    with pytest.raises(LabelError, match=r"no field 'sort': its fields are kind"):
         _fields(detected, truth, truth_field="sort")
+
+
+def test_a_message_lists_some_of_many_fields() -> None:
+    many = _layer(**{f"field{number}": [1, 2] for number in range(40)})
+    with pytest.raises(LabelError, match="field11 and 28 more"):
+        _fields(many, many, detected_field="sort")
 
 
 def test_a_layer_without_classes_makes_all_objects_one_class() -> None:
     detected, truth = _layer(ClassValue=[1, 2], Confidence=[0.5, 0.7]), _layer(height=[3, 4])
-    with pytest.warns(UserWarning, match=r"no class field \(its fields are \['height'\]\)"):
+    with pytest.warns(UserWarning, match=r"no class field \(its fields are height\)"):
         fields = _fields(detected, truth)
     assert (fields.detected, fields.truth, fields.score) == (None, None, "Confidence")
 

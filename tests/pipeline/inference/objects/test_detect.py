@@ -238,6 +238,12 @@ def test_an_inference_function_of_another_author_finds_things_across_tiles(tmp_p
     package = pack(write_function(tmp_path / "f", "Boxes", BOXES, Classes=classes))
     with pytest.raises(PackageError, match="trust=True"):
         detect_objects(path, package, None, tmp_path / "o.parquet", progress=False)
+    with pytest.raises(PackageError, match="trust=True"):
+        detect_objects(path, package, estimate=True)
+    price = detect_objects(path, package, estimate=True, trust=True)
+    assert (price.pixels, price.bytes_written) == (90 * 100, 0)
+    assert price.chips == 3 * 4, "tiles of 32 pixels"
+    assert price.seconds > 0
     contents = set()
     for cell in (None, 32):
         output = tmp_path / f"{cell}.parquet"
