@@ -9,6 +9,8 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
+# Test files that run side by side. Each has clusters of its own, so more than four want a large machine.
+JOBS ?= $(shell n=$$(nproc); echo $$((n < 4 ? n : 4)))
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -23,7 +25,7 @@ demo: $(INSTALLED) ## landscape in; model, class map and report out (options: DE
 	@$(BIN)/rasterloom demo $(DEMO_ARGS)
 
 test: $(INSTALLED) ## run the tests (some of them: TEST_ARGS="tests/pipeline/rasters -x")
-	@$(BIN)/python -m pytest $(TEST_ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(TEST_ARGS)
 
 bench: $(INSTALLED) ## run the benchmarks with timing on
 	@RASTERLOOM_TIMING=1 $(BIN)/python -m pytest tests/benchmarks -s $(TEST_ARGS)

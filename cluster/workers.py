@@ -11,6 +11,7 @@ from typing import Any
 
 from distributed import Client, Future, KilledWorker, get_worker
 from distributed.protocol.pickle import dumps, loads
+from distributed.scheduler import NoWorkerError
 
 from rasterloom.cluster.crew import WAIT_SECONDS, Outcome, run_marked, take_all
 from rasterloom.cluster.failures import CrewLost, WorkerDied
@@ -74,6 +75,12 @@ class ClusterCrew:
         for ticket, _ in ended:
             self._futures.pop(ticket).release()
         self._check_alive()
+        for _, value in ended:
+            if isinstance(value, NoWorkerError):  # another attempt at the batch would not help
+                raise CrewLost(
+                    f"the cluster has had no workers for {value.timeout:.0f} seconds, as long as its "
+                    "scheduler waits: distributed.scheduler.no-workers-timeout"
+                )
         return [_outcome(ticket, value) for ticket, value in ended]
 
     def close(self) -> None:

@@ -11,11 +11,14 @@ if TYPE_CHECKING:
     from rasterloom.pipeline.demo.run import run_demo as run_demo
     from rasterloom.pipeline.inference.estimate import Estimate as Estimate
     from rasterloom.pipeline.inference.lazy import predict_xarray as predict_xarray
+    from rasterloom.pipeline.inference.lines import extract_lines as extract_lines
     from rasterloom.pipeline.inference.objects.detect import detect_objects as detect_objects
     from rasterloom.pipeline.inference.pixels import classify_pixels as classify_pixels
+    from rasterloom.pipeline.inference.polygonize import polygonize as polygonize
     from rasterloom.pipeline.inference.suppress import non_maximum_suppression as non_maximum_suppression
     from rasterloom.pipeline.landscape.write import generate_landscape as generate_landscape
     from rasterloom.pipeline.metrics.pixels import Confusion as Confusion
+    from rasterloom.pipeline.metrics.roads import apls as apls, line_quality as line_quality
     from rasterloom.pipeline.packages.load import build_model as build_model, load_package as load_package
     from rasterloom.pipeline.packages.model import Model as Model, list_models as list_models
     from rasterloom.pipeline.packages.save import save_package as save_package
@@ -37,12 +40,16 @@ _PUBLIC = {
     "train_model": "rasterloom.pipeline.training.train_model",
     "classify_pixels": "rasterloom.pipeline.inference.pixels",
     "detect_objects": "rasterloom.pipeline.inference.objects.detect",
+    "polygonize": "rasterloom.pipeline.inference.polygonize",
     "non_maximum_suppression": "rasterloom.pipeline.inference.suppress",
     "predict_xarray": "rasterloom.pipeline.inference.lazy",
+    "extract_lines": "rasterloom.pipeline.inference.lines",
     "Estimate": "rasterloom.pipeline.inference.estimate",
     "assess_pixels": "rasterloom.pipeline.reports.accuracy",
     "compute_accuracy_for_object_detection": "rasterloom.pipeline.reports.detection",
     "Confusion": "rasterloom.pipeline.metrics.pixels",
+    "apls": "rasterloom.pipeline.metrics.roads",
+    "line_quality": "rasterloom.pipeline.metrics.roads",
     "save_package": "rasterloom.pipeline.packages.save",
     "load_package": "rasterloom.pipeline.packages.load",
     "build_model": "rasterloom.pipeline.packages.load",
@@ -63,12 +70,16 @@ __all__ = [
     "train_model",
     "classify_pixels",
     "detect_objects",
+    "polygonize",
     "non_maximum_suppression",
     "predict_xarray",
+    "extract_lines",
     "Estimate",
     "assess_pixels",
     "compute_accuracy_for_object_detection",
     "Confusion",
+    "apls",
+    "line_quality",
     "save_package",
     "load_package",
     "build_model",

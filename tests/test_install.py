@@ -14,6 +14,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("cluster", "models", "pipeline")
 SHIPPED = {".py", ".html"}
+NAMED = {"py.typed", "dask.yaml"}
+DEPLOYED = ROOT / "cluster/deploy"  # for machines, not for Python: it stays in the repository
 
 IMPORT_EVERYTHING = """
 import importlib, pkgutil, sys
@@ -52,7 +54,7 @@ def test_the_wheel_holds_the_folders_and_nothing_else(wheel: Path) -> None:
         f"rasterloom/{path.relative_to(ROOT).as_posix()}"
         for name in FOLDERS
         for path in (ROOT / name).rglob("*")
-        if path.suffix in SHIPPED or path.name == "py.typed"
+        if path.suffix in SHIPPED or path.name in NAMED
     }
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
@@ -65,7 +67,10 @@ def test_everything_in_the_folders_is_shipped() -> None:
     strange = [
         str(path.relative_to(ROOT))
         for path in files
-        if path.suffix not in SHIPPED and path.name != "py.typed" and "__pycache__" not in path.parts
+        if path.suffix not in SHIPPED
+        and path.name not in NAMED
+        and "__pycache__" not in path.parts
+        and DEPLOYED not in path.parents
     ]
     assert not strange, "no rule in pyproject.toml's package-data takes these into the wheel"
 

@@ -1,5 +1,7 @@
 """``rasterloom classify-pixels``: a class map of a whole raster, or the probabilities of its classes."""
 
+from typing import Annotated
+
 import typer
 
 from rasterloom.pipeline.cli.classify_options import (
@@ -36,6 +38,7 @@ from rasterloom.pipeline.cli.classify_options import (
 )
 from rasterloom.pipeline.cli.inferring import check_model, check_together, print_estimate, source_of, word
 from rasterloom.pipeline.cli.options import (
+    RESULT,
     Assets,
     CellSize,
     Cluster,
@@ -52,6 +55,15 @@ from rasterloom.pipeline.cli.options import (
     reading_of,
 )
 
+Polygons = Annotated[
+    str | None,
+    typer.Option(
+        "--polygons",
+        help="Also write the areas of each class as polygons to this file. Default: only the map.",
+        rich_help_panel=RESULT,
+    ),
+]
+
 
 def classify_pixels(
     raster: RasterArgument,
@@ -60,6 +72,7 @@ def classify_pixels(
     probabilities: Probabilities = False,
     probability_type: ProbabilityTypeOption = ProbabilityType.UINT8,
     max_cog_size: MaxCogSize = 65_536,
+    polygons: Polygons = None,
     overwrite: Overwrite = False,
     each: Each = False,
     assets: Assets = None,
@@ -145,6 +158,7 @@ def classify_pixels(
             max_cog_size=max_cog_size,
             precision=word(precision),
             compiled=compiled,
+            output_polygons=polygons,
             trust=trust,
             performance_report=performance_report,
             progress=not quiet,

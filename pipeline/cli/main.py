@@ -10,12 +10,16 @@ from rich.console import Console
 from rasterloom.models.errors import RasterloomError, RunInterrupted, TooManyFailures
 from rasterloom.pipeline.cli.accuracy import accuracy
 from rasterloom.pipeline.cli.classify import classify_pixels
+from rasterloom.pipeline.cli.cluster import cluster
 from rasterloom.pipeline.cli.convert import convert
 from rasterloom.pipeline.cli.demo import demo
 from rasterloom.pipeline.cli.detect import detect_objects
+from rasterloom.pipeline.cli.doctor import doctor
 from rasterloom.pipeline.cli.export import export_training_data
 from rasterloom.pipeline.cli.info import info
+from rasterloom.pipeline.cli.lines import extract_lines
 from rasterloom.pipeline.cli.models import models
+from rasterloom.pipeline.cli.polygonize import polygonize
 from rasterloom.pipeline.cli.suppress import suppress
 from rasterloom.pipeline.cli.train import train
 
@@ -76,9 +80,17 @@ _EXAMPLES: dict[str, tuple[str, ...]] = {
         "rasterloom detect-objects photos/ model.dlpk -o found.parquet --mask county.gpkg --nms",
         "rasterloom detect-objects photos/ model.dlpk -o found/ --each",
     ),
+    "polygonize": (
+        "rasterloom polygonize classes.tif -o areas.parquet --minimum-area 100 --simplify 5",
+        "rasterloom polygonize classes.tif -o buildings.gpkg --classes 3 --regularize",
+    ),
     "suppress": (
         "rasterloom suppress found.parquet -o kept.parquet --max-overlap 0.3",
         "rasterloom suppress trees.gpkg --score-field score --class-field species --across-classes",
+    ),
+    "extract-lines": (
+        "rasterloom extract-lines roads.tif -o roads.parquet --minimum-length 20",
+        "rasterloom extract-lines classes.tif -o roads.gpkg --class-value 5 --minimum-area 200 --smooth",
     ),
     "accuracy": (
         "rasterloom accuracy found.parquet truth.gpkg",
@@ -90,6 +102,7 @@ _EXAMPLES: dict[str, tuple[str, ...]] = {
         "rasterloom demo",
         "rasterloom demo --raster scene.tif --labels labels.geojson --class-field kind",
     ),
+    "doctor": ("rasterloom doctor", "rasterloom doctor --cluster tls://10.0.0.5:8786 --tls keys/client"),
 }
 
 _COMMANDS: dict[str, Callable[..., None]] = {
@@ -98,15 +111,19 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "classify-pixels": classify_pixels,
     "detect-objects": detect_objects,
+    "polygonize": polygonize,
     "suppress": suppress,
+    "extract-lines": extract_lines,
     "accuracy": accuracy,
     "info": info,
     "demo": demo,
+    "doctor": doctor,
 }
 for _name, _command in _COMMANDS.items():
     _lines = ["[bold]Examples[/bold]", *(f"[cyan]{line}[/cyan]" for line in _EXAMPLES[_name])]
     app.command(_name, epilog="\n\n".join(_lines))(_command)
 app.add_typer(models, name="models")
+app.add_typer(cluster, name="cluster")
 
 
 @app.callback(invoke_without_command=True)

@@ -37,7 +37,8 @@ Cluster = Annotated[
     str | None,
     typer.Option(
         "--cluster",
-        help="Address of a Dask scheduler that is there already, such as tcp://10.0.0.5:8786.",
+        help="A cluster elsewhere: tls://10.0.0.5:8786 (keys in $RASTERLOOM_TLS), tcp://..., ssh:hosts.toml, "
+        "slurm:cluster.toml, k8s:NAME, gateway:URL or coiled:NAME.",
         rich_help_panel=WORK,
     ),
 ]

@@ -9,12 +9,13 @@ from typing import Any
 import cloudpickle
 import numpy as np
 
+from rasterloom.cluster.delivery import Parcel, parcel, seen_by_all
 from rasterloom.models.contract import ModelSpec
 from rasterloom.models.errors import SettingError
 from rasterloom.pipeline.inference.cell import Sight, predict_cell, predict_seen
 from rasterloom.pipeline.inference.decide import QUANTA
 from rasterloom.pipeline.inference.forward import shared_cores
-from rasterloom.pipeline.inference.models import StagedModel, staged_model
+from rasterloom.pipeline.inference.models import StagedModel, load_staged, staged_model
 from rasterloom.pipeline.inference.plan import PixelPlan
 from rasterloom.pipeline.inference.planner import CONTEXT, Wishes, plan_pixels
 from rasterloom.pipeline.inference.predict import PixelPredictor, resident_predictor
@@ -49,8 +50,9 @@ def predict_xarray(
         :func:`rasterloom.pipeline.open_raster` takes.
     model, model_arguments, context, blend, probability_type
         As in :func:`rasterloom.pipeline.classify_pixels`. Of ``context``, ``parallelProcessingFactor`` has no
-        meaning here. A model given by the path of its .dlpk is read by the workers; any other travels in the
-        graph.
+        meaning here. A model given by the path of its .dlpk is read by the workers where all see it. Any
+        other is sent to the workers of the current client, once to each, and stays with them until the client
+        is closed; without a client it travels in the graph.
     cell_size
         Side of the result's chunks, in pixels. The values do not depend on it.
 
@@ -79,15 +81,17 @@ def predict_xarray(
     with staged_model(model) as staged:
         plan = plan_pixels(describe(data), staged, wishes)
         _check_blocks(plan)
-        plan, content = _with_model(plan, staged, model)
-    return _described(plan, staged.spec, _lazy(plan, content))
+        plan, package = _with_model(plan, staged, model)
+    return _described(plan, staged.spec, _lazy(plan, package))
 
 
-def _with_model(plan: PixelPlan, staged: StagedModel, given: Any) -> tuple[PixelPlan, bytes]:
-    """The plan and what travels in the graph: nothing where the package has a lasting place of its own."""
+def _with_model(plan: PixelPlan, staged: StagedModel, given: Any) -> tuple[PixelPlan, Parcel | None]:
+    """The plan and how its package travels: not at all where it has a lasting place that all workers see."""
     if isinstance(given, str | Path) and Path(given).is_file() and staged.path == Path(given):
-        return replace(plan, package=str(staged.path.resolve())), b""
-    return replace(plan, package=""), staged.path.read_bytes()
+        path = staged.path.resolve()
+        if seen_by_all(path):
+            return replace(plan, package=str(path)), None
+    return replace(plan, package=""), parcel(staged.path)
 
 
 def _check_blocks(plan: PixelPlan) -> None:
@@ -118,7 +122,7 @@ class _Blocks:
         return tuple(heights), tuple(widths)
 
 
-def _lazy(plan: PixelPlan, package: bytes) -> Any:
+def _lazy(plan: PixelPlan, package: Parcel | None) -> Any:
     import dask
     import dask.array
 
@@ -138,7 +142,7 @@ def _lazy(plan: PixelPlan, package: bytes) -> Any:
     return _joined(plan, package, blocks, dask.array.asarray(held.data)[list(plan.bands)])
 
 
-def _joined(plan: PixelPlan, package: bytes, blocks: _Blocks, pixels: Any) -> Any:
+def _joined(plan: PixelPlan, package: Parcel | None, blocks: _Blocks, pixels: Any) -> Any:
     """One task for each block, fed with just the pixels that its chips see.
 
     ``dask.array.map_overlap`` gives every block the same border and mirrors at the edge with the edge itself
@@ -186,17 +190,19 @@ def _unpacked(plan: bytes) -> PixelPlan:
     return found
 
 
-def _read_and_predict(plan: bytes, package: bytes, blocks: _Blocks, block_info: Any = None) -> np.ndarray:
+def _read_and_predict(
+    plan: bytes, package: Parcel | None, blocks: _Blocks, block_info: Any = None
+) -> np.ndarray:
     return _read_block(_unpacked(plan), package, blocks.window(*block_info[None]["chunk-location"][1:]))
 
 
-def _read_block(plan: PixelPlan, package: bytes, window: Window) -> np.ndarray:
+def _read_block(plan: PixelPlan, package: Parcel | None, window: Window) -> np.ndarray:
     with shared_cores(plan.device):
         found = predict_cell(plan, _predictor(plan, package), window)
     return plan.written(found)
 
 
-def _predict_part(plan: PixelPlan, window: Window, pixels: np.ndarray, package: bytes) -> np.ndarray:
+def _predict_part(plan: PixelPlan, window: Window, pixels: np.ndarray, package: Parcel | None) -> np.ndarray:
     mirror = _mirror(plan, window)
     pixels = pixels.astype(plan.raster.dtype, copy=False)
     valid = valid_pixels(pixels, plan.raster.nodata)
@@ -206,12 +212,14 @@ def _predict_part(plan: PixelPlan, window: Window, pixels: np.ndarray, package: 
     return plan.written(found)
 
 
-def _predictor(plan: PixelPlan, package: bytes) -> PixelPredictor:
-    # the caller put the content into the graph: it is trusted as far as the caller trusted it
+def _predictor(plan: PixelPlan, package: Parcel | None) -> PixelPredictor:
     def load() -> Any:
-        return build_model(read_package(package, source="the model of the array", trust=True))
+        if package is None:
+            return load_staged(plan.package, plan.digest)
+        # the caller made the parcel: its content is trusted as far as the caller trusted it
+        return build_model(read_package(package.read(), source="the model of the array", trust=True))
 
-    return resident_predictor(plan, load if package else None)
+    return resident_predictor(plan, load)
 
 
 def _described(plan: PixelPlan, spec: ModelSpec, pixels: Any) -> Any:

@@ -1,7 +1,5 @@
 """Bring a model, in whatever form the caller has it, to where every worker can read it."""
 
-import hashlib
-import re
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -10,16 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rasterloom.cluster.delivery import is_named, named_by_content, place_package, read_placed
 from rasterloom.cluster.memory import share_free_memory
 from rasterloom.cluster.places import Place
 from rasterloom.models.contract import ModelSpec
-from rasterloom.models.errors import (
-    MissingInputError,
-    ModelMismatchError,
-    OutputError,
-    PackageError,
-    SettingError,
-)
+from rasterloom.models.errors import ModelMismatchError, PackageError, SettingError
 from rasterloom.pipeline.packages.archive import write_archive
 from rasterloom.pipeline.packages.load import Package, build_model, load_package, read_package
 from rasterloom.pipeline.packages.manifest import dump_emd
@@ -30,10 +23,6 @@ from rasterloom.pipeline.rasters.raster import Raster
 
 if TYPE_CHECKING:
     from rasterloom.models.ready import ReadyModel
-
-_NAMED = re.compile(r"model-([0-9a-f]{64})\.dlpk")
-"""A package that is named by its content."""
-_BLOCK = 2**20
 
 
 @dataclass(frozen=True)
@@ -57,24 +46,6 @@ class StagedModel:
             If it cannot be written.
         """
         return place_package(self.path, folder)
-
-
-def place_package(path: Path, folder: str | Path | Place) -> str:
-    """Copy a package into ``folder`` under the name of its content; says its path or URL there.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written.
-    """
-    place = Place.of(folder)
-    name = f"model-{_hash_of(path)}.dlpk"
-    try:
-        if not place.exists(name):
-            place.upload(name, path)
-    except OSError as error:
-        raise OutputError(f"the model cannot be written to {place}: {error}.") from error
-    return f"{place.url}/{name}"
 
 
 @contextmanager
@@ -114,7 +85,7 @@ def staged_model(model: Any, *, trust: bool = False) -> Iterator[StagedModel]:
             )
 
 
-def load_staged(package: str) -> "ReadyModel":
+def load_staged(package: str, digest: str | None = None) -> "ReadyModel":
     """The model of a package that the plan of a run names, for the task that runs it.
 
     A package that is named by its content is the one that the caller of the run has staged: a network in it
@@ -124,6 +95,8 @@ def load_staged(package: str) -> "ReadyModel":
     ----------
     package
         Path or URL, as ``StagedModel.place`` gave it.
+    digest
+        Content hash of the model that is wanted; for a package of another name.
 
     Raises
     ------
@@ -131,38 +104,15 @@ def load_staged(package: str) -> "ReadyModel":
         If the content is not what the name says, or cannot be read.
     """
     share_free_memory()
-    if _NAMED.fullmatch(package.rpartition("/")[2]) is None:
-        return _ready(load_package(package))
+    if not is_named(package):
+        found = load_package(package)
+        if digest is not None and found.digest != digest:
+            raise PackageError(
+                f"{package} is refused: it holds another model than it did when the array was made. Make the "
+                "array again."
+            )
+        return _ready(found)
     return _ready(read_package(read_placed(package), source=package, trust=True))
-
-
-def read_placed(package: str) -> bytes:
-    """The content of a package that :func:`place_package` has put somewhere.
-
-    Raises
-    ------
-    PackageError
-        If the content is not what the name says.
-    MissingInputError
-        If it is gone.
-    """
-    folder, _, name = package.rpartition("/")
-    named = _NAMED.fullmatch(name)
-    assert named is not None, "it is named by its content"
-    try:
-        content = Place.of(folder).read(name)
-    except FileNotFoundError as error:
-        raise MissingInputError(f"{package} is gone: start the run again.") from error
-    if hashlib.sha256(content).hexdigest() != named[1]:
-        raise PackageError(
-            f"{package} is refused: its content is not what this run put there. Remove it and start again."
-        )
-    return content
-
-
-def named_by_content(path: Path) -> Path:
-    """Rename a package to the hash of its content; says where it is then."""
-    return path.rename(path.with_name(f"model-{_hash_of(path)}.dlpk"))
 
 
 def _ready(package: Package) -> "ReadyModel":
@@ -209,17 +159,6 @@ def _tile_multiple(package: Package) -> int:
         return describe(package.spec).tile_multiple
     except SettingError as error:
         raise PackageError(f"{package.source} contradicts itself: {error}") from error
-
-
-def _hash_of(path: Path) -> str:
-    named = _NAMED.fullmatch(path.name)
-    if named is not None:
-        return named[1]
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def bands_for(spec: ModelSpec, raster: Raster) -> tuple[int, ...]:

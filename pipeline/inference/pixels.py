@@ -37,6 +37,7 @@ def classify_pixels(
     max_cog_size: int = 65_536,
     precision: str | None = None,
     compiled: bool = False,
+    output_polygons: str | Path | None = None,
     trust: bool = False,
     performance_report: str | Path | None = None,
     progress: bool = True,
@@ -114,6 +115,9 @@ def classify_pixels(
         ``float32``, ``bfloat16`` or ``float16``. None: float32 on CPU, 16 bits on a GPU.
     compiled
         Run the network through ``torch.compile``: minutes of preparation, then faster on most GPUs.
+    output_polygons
+        Path or URL of a vector layer that takes the areas of each class as well, as :func:`polygonize`
+        makes it of the finished map. That has more to choose from.
     trust
         Whether code in the package may be run: a network that is a program of its author, a model's Python
         file, or an inference function. It can do anything that you can.
@@ -160,6 +164,10 @@ def classify_pixels(
         performance_report=performance_report,
         progress=progress and not future,
     )
+    if output_polygons is not None:
+        _check_polygons(
+            output_polygons, model_arguments, separate=process_all_raster_items, overwrite=overwrite
+        )
     if estimate:
         if process_all_raster_items:
             raise SettingError("estimate prices one raster: call it for each item by itself.")
@@ -168,7 +176,14 @@ def classify_pixels(
         return estimate_pixels(input_raster, model, wishes, client=client)
 
     def classify(raster: Raster, output: str, settings: RunSettings) -> str:
-        return classify_raster(raster, output, model, wishes, settings)
+        written = classify_raster(raster, output, model, wishes, settings)
+        if output_polygons is not None:
+            from rasterloom.pipeline.inference.polygonize import polygonize
+
+            polygonize(
+                written, output_polygons, client=client, overwrite=overwrite, progress=settings.progress
+            )
+        return written
 
     items = (process_all_raster_items, input_raster, output_name, _RESULT)
     if future:
@@ -176,3 +191,19 @@ def classify_pixels(
 
         return Job(lambda report: for_each_item(*items, watched(settings, report), classify))
     return for_each_item(*items, settings, classify)
+
+
+def _check_polygons(
+    output: str | Path, model_arguments: Mapping[str, Any] | None, *, separate: bool, overwrite: bool
+) -> None:
+    """Refuse a layer of polygons that cannot be made, before anything is computed."""
+    from rasterloom.pipeline.outputs.features import check_output
+
+    if separate:
+        raise SettingError("output_polygons names one layer: call polygonize for the map of each item.")
+    shares = (model_arguments or {}).get("return_probability_raster", False)
+    if str(shares).lower() not in ("false", "0", "no", "none"):
+        raise SettingError(
+            "output_polygons needs a class map, and return_probability_raster writes none: leave out one."
+        )
+    check_output(output, overwrite=overwrite)

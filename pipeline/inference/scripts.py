@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rasterloom.cluster.delivery import named_by_content, place_package, read_placed
 from rasterloom.cluster.places import Place
 from rasterloom.models.errors import PackageError
 from rasterloom.pipeline.functions.files import FunctionFiles, named_script
-from rasterloom.pipeline.inference.models import named_by_content, place_package, read_placed
 from rasterloom.pipeline.packages.archive import MOST_BYTES, MOST_MEMBERS, Archive, write_archive
 from rasterloom.pipeline.packages.finding import MOST_EMD_BYTES
 from rasterloom.pipeline.packages.manifest import SECTION, parse_emd, relative_name

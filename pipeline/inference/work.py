@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from rasterloom.cluster.delivery import check_seen
 from rasterloom.cluster.driver import execute
 from rasterloom.cluster.jobs import Progress, RunBatch
 from rasterloom.cluster.markers import RunFolder
@@ -84,6 +85,7 @@ def carry_out(
     if not settings.retry_failed and final != output:
         check_free(final, overwrite=settings.overwrite)
     plan = _at_home(work, folder)
+    check_seen(client, plan.package)
     title = f"{work.verb} {Place.of(output).name}"
     threads = batches_at_once(cores, client, plan.batch_count)
     with ExitStack() as stack:

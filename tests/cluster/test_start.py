@@ -14,8 +14,9 @@ import psutil
 import pytest
 from dask.system import CPU_COUNT
 
-from rasterloom.cluster import start
+from rasterloom.cluster import start, targets
 from rasterloom.cluster.start import connect, default_client
+from rasterloom.cluster.targets import Opened
 from rasterloom.models.errors import ClusterError, SettingError
 
 ROOT = Path(__file__).parents[2]
@@ -191,26 +192,52 @@ def test_an_address_where_nobody_answers_says_so(monkeypatch):
     assert time.monotonic() - began < 5
 
 
-def test_tls_without_certificates_says_so():
-    with pytest.raises(ClusterError, match="No Dask scheduler answers"):
+def test_tls_without_keys_says_so(monkeypatch):
+    monkeypatch.delenv("RASTERLOOM_TLS", raising=False)
+    with pytest.raises(SettingError, match=r"tls://127.0.0.1:1 is encrypted, and there are no keys"):
         connect("tls://127.0.0.1:1")
 
 
-def test_a_cluster_that_cannot_start_says_so(monkeypatch):
-    monkeypatch.setattr(start, "BOOT", "raise SystemExit(3)")
-    with pytest.raises(ClusterError, match=r"did not start .its process ended with 3"):
-        connect(n_workers=1)
+def test_workers_that_do_not_come_are_counted(pair):
+    with pytest.raises(ClusterError, match=r"2 of 3 workers came within 1 s to 127.0.0.1:\d+ at tcp://"):
+        connect(pair.scheduler.address, n_workers=3, timeout=1)
+    with connect(pair.scheduler.address, n_workers=2) as client:
+        assert client.facts().workers == 2
+    assert pair.submit(sum, (1, 2)).result() == 3
+
+
+def test_a_cluster_that_was_opened_is_closed_after_its_client(pair, monkeypatch):
+    told, closed = [], []
+
+    def open_target(target, **settings):
+        told.append((target, settings))
+        address = pair.scheduler.address
+        return Opened(address, None, "the farm", lambda: closed.append(target), None)
+
+    monkeypatch.setattr(targets, "open_target", open_target)
+    with connect("ssh:hosts.toml", n_workers=2, threads_per_worker=4, gpus=1, timeout=5) as client:
+        assert repr(client).startswith("<Connection: the farm at tcp://")
+        assert closed == []
+    assert closed == ["ssh:hosts.toml"]
+    wanted = {"n_workers": 2, "threads_per_worker": 4, "gpus": 1, "security": None, "timeout": 5}
+    assert told == [("ssh:hosts.toml", wanted)]
+    with pytest.raises(ClusterError, match="2 of 3 workers"):
+        connect("k8s:farm", n_workers=3, timeout=0.5)
+    assert closed == ["ssh:hosts.toml", "k8s:farm"]
 
 
 @pytest.mark.parametrize(
     ("target", "settings", "words"),
     [
         ("localhost:8786", {}, "use 'tcp://host:8786'"),
-        ("k8s:fleet", {}, "use 'tcp://host:8786'"),
-        ("tcp://127.0.0.1:1", {"n_workers": 2}, "runs already"),
+        ("tcp://127.0.0.1:1", {"n_workers": 0}, "n_workers=0"),
+        ("tcp://127.0.0.1:1", {"threads_per_worker": 2}, "threads_per_worker is for workers"),
+        ("tcp://127.0.0.1:1", {"gpus": 1}, "gpus is for workers"),
+        ("k8s:fleet", {"memory_limit": "4 GB"}, "memory_limit is for workers"),
         (None, {"n_workers": 0}, "n_workers=0"),
         (None, {"threads_per_worker": 0}, "threads_per_worker=0"),
         (None, {"n_workers": 1, "memory_limit": "a lot"}, "memory_limit='a lot' is no amount"),
+        (None, {"gpus": "some"}, "gpus='some' is not known"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(target, settings, words):
@@ -226,12 +253,3 @@ def test_an_asynchronous_current_client_is_refused(pair):
 
     pair.sync(ask)
     assert default_client() is pair
-
-
-def test_threads_that_the_caller_chose_are_left_alone(monkeypatch):
-    for chosen, expected in ((None, str(max(1, CPU_COUNT // 2))), ("7", "7")):
-        if chosen is None:
-            monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-        else:
-            monkeypatch.setenv("OMP_NUM_THREADS", chosen)
-        assert start._worker_environment(2)["OMP_NUM_THREADS"] == expected

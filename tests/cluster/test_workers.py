@@ -3,6 +3,7 @@ import os
 import signal
 import time
 
+import dask
 import psutil
 import pytest
 from distributed import Client, Future, LocalCluster
@@ -176,6 +177,16 @@ def test_a_cluster_without_workers_is_not_waited_for_without_end(tmp_path, monke
         LocalCluster(n_workers=0, processes=False, dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster) as client,
         pytest.raises(RunInterrupted, match="no workers"),
+    ):
+        run_there(client, SpanPlan(str(tmp_path), 4))
+
+
+def test_a_scheduler_that_waits_no_longer_for_workers_interrupts_the_run(tmp_path):
+    with (
+        dask.config.set({"distributed.scheduler.no-workers-timeout": "1 s"}),
+        LocalCluster(n_workers=0, processes=False, dashboard_address="127.0.0.1:0") as cluster,
+        Client(cluster) as client,
+        pytest.raises(RunInterrupted, match=r"no workers for 1 seconds.*no-workers-timeout.*resumes"),
     ):
         run_there(client, SpanPlan(str(tmp_path), 4))
 

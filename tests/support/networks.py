@@ -54,6 +54,13 @@ def seeded(make: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
         return make()
 
 
+def tiny_model() -> Any:
+    """A model of 20 kB that somebody brought, which knows three classes in three bands."""
+    from rasterloom.models import from_torch
+
+    return from_torch(seeded(TinyNet), classes=["a", "b", "c"], bands=3, tile_size=64)
+
+
 def write_onnx(path: Path, network: nn.Module, *, batch: int | None = None, side: int | None = None) -> Path:
     """Write a network of 3 bands as ONNX, with open or fixed batch size and sides."""
     auto = torch.export.Dim.AUTO

@@ -14,7 +14,9 @@ from rasterloom.pipeline.packages.save import save_package
 from tests.support.models import random_model
 from tests.support.rasters import write_raster
 
-COMMANDS = ["export-training-data", "train", "classify-pixels", "info", "demo"]
+COMMANDS = [
+    str(one.name) for one in (*command_line.app.registered_commands, *command_line.app.registered_groups)
+]
 
 
 @pytest.fixture
@@ -30,6 +32,11 @@ def test_help_names_every_command_and_the_way_to_begin(
     text = capsys.readouterr().out
     assert all(name in text for name in COMMANDS)
     assert "rasterloom demo" in text
+
+
+def test_the_steps_and_the_clusters_have_their_commands() -> None:
+    wanted = {"export-training-data", "train", "classify-pixels", "detect-objects", "suppress", "accuracy"}
+    assert wanted | {"info", "demo", "models", "cluster", "doctor"} <= set(COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

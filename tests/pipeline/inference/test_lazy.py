@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import pytest
 import rioxarray
@@ -83,6 +84,18 @@ def test_workers_give_the_same_array(scene: Path, package: Path, client: Any) ->
     here = array.compute(scheduler="synchronous")
     there = client.compute(array).result()
     assert np.array_equal(here, there)
+
+
+def test_a_model_is_sent_to_the_workers_and_no_graph_carries_it(scene: Path, client: Any) -> None:
+    model = random_model()
+    weights = sum(value.nbytes for value in model.network.state_dict().values())
+    for source in (open_raster(scene), open_raster(scene) + 0):  # read by workers, and given to them
+        with client.as_current():
+            array = predict_xarray(source, model, ARGUMENTS, cell_size=60)
+            there = array[:60, :60].compute()
+        travelling = cloudpickle.dumps({**array.__dask_graph__()})
+        assert len(travelling) < len(cloudpickle.dumps({**(source + 0).__dask_graph__()})) + weights / 2
+        assert np.array_equal(there, array[:60, :60].compute(scheduler="synchronous"))
 
 
 def test_nothing_is_computed_before_it_is_asked_for(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,6 +109,12 @@ def test_a_file_that_is_not_what_the_caller_put_there_is_refused(tmp_path):
         load_staged(str(placed))
 
 
+def test_a_package_that_was_replaced_since_is_refused(package):
+    load_staged(str(package), load_package(package).digest)
+    with pytest.raises(PackageError, match="another model than it did"):
+        load_staged(str(package), "0" * 64)
+
+
 def test_a_package_with_a_program_is_taken_only_when_it_is_trusted(tmp_path):
     model = _foreign()
     path = model.save(tmp_path / "net")

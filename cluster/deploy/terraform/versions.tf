@@ -1,0 +1,11 @@
+terraform {
+  # The same files work with OpenTofu.
+  required_version = ">= 1.6"
+
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = ">= 5.60, < 7.0"
+    }
+  }
+}
