@@ -77,12 +77,12 @@ def network_of(
         chains = chains_of(links, degree != 2, ~graph.junction)
         along = steps[graph.rows[rows[chains.links]]]
         sums = np.add.reduceat(along, chains.starts[:-1], axis=0) if len(along) else along
-        long = sum(sums[:, kind] * float(size) for kind, size in enumerate(sizes))
+        long = _lengths(sums, sizes)
         tips = _tips(links, chains)
         # from a node over one pixel beside it and back: nothing but a node with a corner filled
         gone = (tips[:, 0] == tips[:, 1]) & graph.junction[tips[:, 0]] & (sums.sum(axis=1) <= 2)
         if not gone.any():
-            gone = _spurs(tips, degree, np.asarray(long), minimum_length)
+            gone = _spurs(tips, degree, long, minimum_length)
         if not gone.any():
             return _told(graph, rows, chains, tips)
         alive[rows[chains.links[np.repeat(gone, np.diff(chains.starts))]]] = False
@@ -132,6 +132,15 @@ def _tips(links: np.ndarray, chains: Chains) -> np.ndarray:
     begin = links[chains.links[first], chains.turned[first].astype(int)]
     end = links[chains.links[last], 1 - chains.turned[last].astype(int)]
     return np.stack([begin, end], axis=1)
+
+
+def _lengths(steps: np.ndarray, sizes: Sequence[float]) -> np.ndarray:
+    """(n,) lengths. Steps of one size are counted together: ways of as many steps are then equally long."""
+    different, kinds = np.unique(np.asarray(sizes, np.float64), return_inverse=True)
+    long = np.zeros(len(steps))
+    for number, size in enumerate(different):
+        long += steps[:, kinds == number].sum(axis=1) * size
+    return long
 
 
 def _spurs(tips: np.ndarray, degree: np.ndarray, long: np.ndarray, minimum_length: float) -> np.ndarray:

@@ -64,9 +64,12 @@ def cluster_file(folder, job="", cluster="", name="cluster.toml"):
 
 
 def group_of(job):
-    return [
-        p for p in psutil.process_iter() if p.status() != psutil.STATUS_ZOMBIE and os.getpgid(p.pid) == job
-    ]
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, ProcessLookupError):  # it ended while it was looked at
+            if process.status() != psutil.STATUS_ZOMBIE and os.getpgid(process.pid) == job:
+                found.append(process)
+    return found
 
 
 def test_a_map_made_by_jobs_of_slurm_has_the_bytes_of_one_made_here(slurm, tmp_path):

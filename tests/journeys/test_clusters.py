@@ -115,13 +115,16 @@ def test_workers_may_be_killed_added_and_retired_over_tls(
 ) -> None:
     assert cluster.scheduler_address.startswith("tls://")
     monkeypatch.setattr(workers, "_LOOK_SECONDS", 0.1)
-    first = list(pids(joined))
-    doomed = list(pids(joined).values())
+    first = pids(joined)
+    doomed = list(first.values())
     added: set[int] = set()
+    killed: list[str] = []
 
     def kill() -> None:
-        os.kill(doomed[0], signal.SIGKILL)
-        wait_for(lambda: first[0] not in joined.nthreads())
+        at_work = began(gate, 0)
+        killed.extend(address for address, process in first.items() if process in at_work)
+        os.kill(first[killed[0]], signal.SIGKILL)
+        wait_for(lambda: killed[0] not in joined.nthreads())
 
     def add() -> None:
         before = set(pids(joined).values())
@@ -130,14 +133,13 @@ def test_workers_may_be_killed_added_and_retired_over_tls(
         added.update(set(pids(joined).values()) - before)
 
     def retire() -> None:
-        joined.retire_workers([first[1]])
+        joined.retire_workers([address for address in first if address != killed[0]])
 
     with happening(tmp_path / "out.tif", CELLS, gate, [(0.1, kill), (0.3, add), (0.6, retire)]):
         found = classify()
     assert found == expected
-    assert doomed[0] in began(gate, 0)
     assert added & (began(gate, 2) | began(gate, 3))
-    wait_for(lambda: first[1] not in joined.nthreads())
+    wait_for(lambda: not set(first) & set(joined.nthreads()))
     assert not set(doomed) & set(pids(joined).values())
 
 
