@@ -151,6 +151,20 @@ def test_the_image_is_built_of_what_is_there_and_lets_nothing_else_in() -> None:
     assert "**/*.pem" in ignored
 
 
+def test_a_linter_of_node_finds_nothing_in_the_containerfile(tmp_path: Path) -> None:
+    shutil.copy(DEPLOY / "Containerfile", tmp_path / "good")
+    (tmp_path / "bad").write_text("FROM debian\nRUN apt-get install curl\n")
+    said = {}
+    for name in ("good", "bad"):
+        words = (tool("npx"), "--yes", "dockerfilelint", "--output", "json", name)
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+        if not done.stdout.lstrip().startswith("{"):
+            pytest.skip(f"needs dockerfilelint, which npx cannot fetch: {done.stderr[-200:]}")
+        said[name] = json.loads(done.stdout)["totalIssues"]
+    assert said["good"] == 0
+    assert said["bad"] > 0, "it sees what is wrong"
+
+
 def test_a_linter_finds_nothing_in_the_containerfile() -> None:
     # DL3008: versions of Debian's packages, which vanish with the next release of each.
     run(tool("hadolint"), "--ignore", "DL3008", DEPLOY / "Containerfile")
@@ -228,6 +242,8 @@ def test_a_misspelt_line_of_a_unit_is_noticed(tmp_path: Path) -> None:
 def test_the_shell_scripts_parse_and_are_in_one_format(script: Path) -> None:
     run(Path(sys.executable).with_name("shfmt"), "-d", "-i", "2", "-ci", script)
     run("bash", "-n", script)
+    # E003 and E006: how far lines are set in, and how long they are, is for shfmt to say
+    run(Path(sys.executable).with_name("bashate"), "-i", "E003,E006", script)
     assert re.search(r"^set -eu", script.read_text(), re.MULTILINE), "goes on after an error"
     assert os.access(script, os.X_OK)
 
