@@ -171,6 +171,7 @@ async def _start(
             "scheduler's (its address and dask_port, the firewall between them), or give a larger timeout."
         ) from error
     except ExceptionGroup as group_error:
+        # the machines start side by side: the first that fails says why, and it has stopped the others
         raise group_error.exceptions[0] from None
     return address
 
