@@ -1,11 +1,12 @@
 """``rasterloom demo``: the whole journey on a generated scene, or on the user's own raster."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rasterloom.pipeline.cli.options import CellSize, OutCrs, Quiet, Workers
+from rasterloom.pipeline.cli.options import CellSize, Cluster, OutCrs, Quiet, Workers, client_of
 
 
 def demo(
@@ -26,6 +27,7 @@ def demo(
     cell_size: CellSize = None,
     out_crs: OutCrs = None,
     workers: Workers = None,
+    cluster: Cluster = None,
     quiet: Quiet = False,
 ) -> None:
     """Chips, training, a map of the whole raster, and a report: everything once, in minutes."""
@@ -34,17 +36,19 @@ def demo(
 
     if (raster is None) != (labels is None):
         raise SettingError("--raster and --labels go together: give both for your own data, or neither.")
-    result = run_demo(
-        folder,
-        raster=raster,
-        labels=labels,
-        class_field=class_field,
-        size=size,
-        cell_size=cell_size,
-        out_crs=out_crs,
-        n_workers=workers,
-        epochs=epochs,
-        progress=not quiet,
-    )
+    with nullcontext() if cluster is None else client_of(workers, cluster) as client:
+        result = run_demo(
+            folder,
+            raster=raster,
+            labels=labels,
+            class_field=class_field,
+            size=size,
+            cell_size=cell_size,
+            out_crs=out_crs,
+            n_workers=workers,
+            client=client,
+            epochs=epochs,
+            progress=not quiet,
+        )
     if quiet:
         typer.echo(f"{result.report}  mean IoU {result.mean_iou:.3f}")

@@ -41,6 +41,8 @@ class DemoResult:
     chip_count: int
     package: Path
     """The trained model, a .dlpk file."""
+    model_arguments: Mapping[str, Any]
+    """What ``classify_pixels`` made the class map with."""
     class_map: Path
     """The COG."""
     cog: CogFacts

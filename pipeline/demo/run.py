@@ -169,6 +169,7 @@ def _run(
             chips=place.chips,
             chip_count=len(chips),
             package=place.package,
+            model_arguments=arguments,
             class_map=place.class_map,
             cog=cog,
             history=trained.model.history,

@@ -2,63 +2,24 @@
 
 import json
 import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 
-from rasterloom.cluster.certificates import make_authority, make_node
 from rasterloom.cluster.start import connect
 from rasterloom.pipeline.cli.main import run
 from rasterloom.pipeline.inference.pixels import classify_pixels
 from rasterloom.pipeline.packages.save import save_package
+from tests.support.fleet import Fleet, started_fleet
 from tests.support.models import random_model
 from tests.support.rasters import write_raster
 
 ARGUMENTS = {"tile_size": 64, "padding": 16, "batch_size": 3}
 CELLS = 64
-START_SECONDS = 120.0
-"""A busy machine takes its time to start five processes."""
-
-COMMAND = [sys.executable, "-c", "from rasterloom.pipeline.cli.main import main; main()", "cluster", "start"]
-
-
-@dataclass
-class Started:
-    """A ``rasterloom cluster start --foreground`` and what it prints."""
-
-    process: "subprocess.Popen[str]"
-    log: Path
-
-    def wait_for(self, word: str) -> str:
-        """The rest of the first line that begins with a word."""
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if line.startswith(word):
-                return line.removeprefix(word).split()[0]
-        pytest.fail(f"ended without saying {word!r}:\n{self.log.read_text()}")
-
-    def end(self, which: signal.Signals = signal.SIGTERM) -> int:
-        if self.process.poll() is None:
-            self.process.send_signal(which)
-        return self.process.wait(60)
-
-
-@dataclass
-class Fleet:
-    """A scheduler and two workers, each started by a command of its own."""
-
-    address: str
-    keys: Path
-    scheduler: Started
-    workers: list[Started]
 
 
 @pytest.fixture(scope="module")
@@ -79,51 +40,9 @@ def expected(scene: Path, package: Path, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("keys")
-    make_authority(folder)
-    for node in ("scheduler", "worker", "client"):
-        make_node(folder, node)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def fleet(keys: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    folder = tmp_path_factory.mktemp("fleet")
-    started: list[Started] = []
-
-    def start(name: str, *words: str) -> Started:
-        log = folder / f"{name}.log"
-        with log.open("w") as output:
-            process = subprocess.Popen(
-                [*COMMAND, "--foreground", "--grace", "20", *words],
-                stdout=subprocess.PIPE,
-                stderr=output,
-                text=True,
-                env=os.environ | {"XDG_STATE_HOME": str(folder)},
-            )
-        started.append(Started(process, log))
-        return started[-1]
-
-    try:
-        scheduler = start(
-            "scheduler",
-            *("--role", "scheduler", "--port", "0", "--dashboard-port", "0"),
-            *("--tls", str(keys / "scheduler")),
-        )
-        address = scheduler.wait_for("scheduler")
-        join = ("--role", "worker", "--join", address, "--n-workers", "1", "--gpus", "none")
-        workers = [start(f"worker-{i}", *join, "--tls", str(keys / "worker")) for i in range(2)]
-        for worker in workers:
-            worker.wait_for("workers")
-        yield Fleet(address, keys / "client", scheduler, workers)
-    finally:
-        for one in reversed(started):
-            one.process.terminate()
-        for one in reversed(started):
-            one.process.wait(60)
-            if one.process.stdout is not None:
-                one.process.stdout.close()
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    with started_fleet(tmp_path_factory.mktemp("fleet")) as fleet:
+        yield fleet
 
 
 def when_marked(folder: Path, share: float, act: Callable[[], None]) -> threading.Thread:

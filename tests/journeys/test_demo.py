@@ -1,7 +1,10 @@
 """The demo from start to end, on a small scene."""
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,14 +12,47 @@ import pytest
 import rasterio
 from rio_cogeo.cogeo import cog_validate
 
+from rasterloom.cluster.start import connect
 from rasterloom.pipeline.demo.result import DemoResult
 from rasterloom.pipeline.demo.run import run_demo
+from rasterloom.pipeline.inference.pixels import classify_pixels
 from rasterloom.pipeline.packages.load import load_package
 from rasterloom.pipeline.reports.accuracy import assess_pixels
+from tests.support.fleet import started_fleet
 
 SETTINGS: dict[str, Any] = {"size": 1024, "epochs": 4, "batch_size": 4, "progress": False}
 FLOOR = 0.3
 """Mean IoU after so little training; one class everywhere has less than 0.1."""
+
+
+@contextmanager
+def encrypted(_: Path) -> Iterator[Any]:
+    """Two worker processes that talk TLS only."""
+    with connect(n_workers=2, threads_per_worker=1, security=True) as client:
+        assert client.scheduler.address.startswith("tls://")
+        yield client
+
+
+@contextmanager
+def commanded(folder: Path) -> Iterator[Any]:
+    """A scheduler and two workers that are commands of their own."""
+    with started_fleet(folder) as fleet, connect(fleet.address, n_workers=2, security=fleet.keys) as client:
+        yield client
+
+
+@contextmanager
+def reached_by_ssh(folder: Path) -> Iterator[Any]:
+    """A scheduler and two workers that an SSH server starts."""
+    pytest.importorskip("asyncssh", reason="SSH clusters need the package asyncssh")
+    from tests.support.ssh_server import SshServer
+
+    server = SshServer(folder)
+    try:
+        hosts = server.hosts_file(*2 * ["gpus = false\nprocesses = 1"])
+        with connect(f"ssh:{hosts}", n_workers=2) as client:
+            yield client
+    finally:
+        server.close()
 
 
 class Sources(HTMLParser):
@@ -81,6 +117,19 @@ def test_the_report_needs_nothing_else(demo: DemoResult) -> None:
     assert all(source.startswith("data:") for source in sources)
     assert "generated scene" in text
     assert str(demo.folder.parent) not in text, "a report can be shown to others"
+
+
+@pytest.mark.parametrize("cluster", [encrypted, commanded, reached_by_ssh])
+def test_every_cluster_draws_the_same_map(
+    demo: DemoResult, cluster: Callable[[Path], AbstractContextManager[Any]], tmp_path: Path
+) -> None:
+    output = tmp_path / "class_map.tif"
+    with cluster(tmp_path) as client:
+        assert len(client.scheduler_info(n_workers=-1)["workers"]) == 2
+        classify_pixels(
+            demo.raster, demo.package, demo.model_arguments, output, client=client, progress=False
+        )
+    assert output.read_bytes() == demo.class_map.read_bytes()
 
 
 def test_a_second_demo_replaces_the_first_and_keeps_its_scene(demo: DemoResult, client: Any) -> None:
