@@ -25,7 +25,7 @@ demo: $(INSTALLED) ## landscape in; model, class map and report out (options: DE
 	@$(BIN)/rasterloom demo $(DEMO_ARGS)
 
 test: $(INSTALLED) ## run the tests (some of them: TEST_ARGS="tests/pipeline/rasters -x")
-	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(TEST_ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
 
 bench: $(INSTALLED) ## run the benchmarks with timing on
 	@RASTERLOOM_TIMING=1 $(BIN)/python -m pytest tests/benchmarks -s $(TEST_ARGS)

@@ -15,6 +15,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # small tensors: threads cost mor
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that would fetch weights fails at once, everywhere
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Journeys come first: where files are shared out, the long ones are not to be waited for at the end."""
+    items.sort(key=lambda item: "journeys" not in item.path.parts)
+
+
 @pytest.fixture(scope="session")
 def client() -> Iterator[Any]:
     """A Dask client of two single-threaded workers, started once for all tests that only compute on it.
