@@ -5,12 +5,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rasterloom.models.bring import from_torch as from_torch
+    from rasterloom.models.change.detector import ChangeDetector as ChangeDetector
+    from rasterloom.models.change.foreign import TorchChangeDetector as TorchChangeDetector
     from rasterloom.models.contract import (
         ClassInfo as ClassInfo,
         ModelSpec as ModelSpec,
         Normalization as Normalization,
         Task as Task,
     )
+    from rasterloom.models.edges.bdcn import BDCNEdgeDetector as BDCNEdgeDetector
+    from rasterloom.models.edges.hed import HEDEdgeDetector as HEDEdgeDetector
     from rasterloom.models.errors import (
         ClusterError as ClusterError,
         CrsError as CrsError,
@@ -44,20 +48,32 @@ if TYPE_CHECKING:
     from rasterloom.models.pixels.foreign import TorchModel as TorchModel
     from rasterloom.models.pixels.pspnet import PSPNetClassifier as PSPNetClassifier
     from rasterloom.models.pixels.unet import UnetClassifier as UnetClassifier
+    from rasterloom.models.roads.connect_net import ConnectNet as ConnectNet
+    from rasterloom.models.roads.multi_task import MultiTaskRoadExtractor as MultiTaskRoadExtractor
+    from rasterloom.models.scenes.classifier import FeatureClassifier as FeatureClassifier
+    from rasterloom.models.scenes.foreign import TorchSceneClassifier as TorchSceneClassifier
 
 _PUBLIC = {
     "UnetClassifier": "rasterloom.models.pixels.unet",
     "PSPNetClassifier": "rasterloom.models.pixels.pspnet",
     "DeepLab": "rasterloom.models.pixels.deeplab",
+    "HEDEdgeDetector": "rasterloom.models.edges.hed",
+    "BDCNEdgeDetector": "rasterloom.models.edges.bdcn",
     "FasterRCNN": "rasterloom.models.objects.faster_rcnn",
     "RetinaNet": "rasterloom.models.objects.retina_net",
     "MaskRCNN": "rasterloom.models.objects.mask_rcnn",
     "SingleShotDetector": "rasterloom.models.objects.ssd",
     "YOLOv3": "rasterloom.models.objects.yolo",
+    "FeatureClassifier": "rasterloom.models.scenes.classifier",
+    "ChangeDetector": "rasterloom.models.change.detector",
+    "MultiTaskRoadExtractor": "rasterloom.models.roads.multi_task",
+    "ConnectNet": "rasterloom.models.roads.connect_net",
     "ModelExtension": "rasterloom.models.extension.model",
     "from_torch": "rasterloom.models.bring",
     "TorchModel": "rasterloom.models.pixels.foreign",
     "TorchDetector": "rasterloom.models.objects.foreign",
+    "TorchChangeDetector": "rasterloom.models.change.foreign",
+    "TorchSceneClassifier": "rasterloom.models.scenes.foreign",
     "ImageryModel": "rasterloom.models.imagery",
     "ObjectDetector": "rasterloom.models.objects.detector",
     "ClassInfo": "rasterloom.models.contract",
@@ -90,15 +106,23 @@ __all__ = [
     "UnetClassifier",
     "PSPNetClassifier",
     "DeepLab",
+    "HEDEdgeDetector",
+    "BDCNEdgeDetector",
     "FasterRCNN",
     "RetinaNet",
     "MaskRCNN",
     "SingleShotDetector",
     "YOLOv3",
+    "FeatureClassifier",
+    "ChangeDetector",
+    "MultiTaskRoadExtractor",
+    "ConnectNet",
     "ModelExtension",
     "from_torch",
     "TorchModel",
     "TorchDetector",
+    "TorchChangeDetector",
+    "TorchSceneClassifier",
     "ImageryModel",
     "ObjectDetector",
     "ClassInfo",

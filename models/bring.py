@@ -9,9 +9,11 @@ import torch
 from torch import nn
 
 from rasterloom.models.brought import BroughtModel
+from rasterloom.models.change.foreign import TorchChangeDetector
 from rasterloom.models.contract import ClassInfo, ModelSpec, Task
 from rasterloom.models.errors import ModelMismatchError, SettingError
 from rasterloom.models.legend import read_bands, read_classes, read_positions, read_scaling
+from rasterloom.models.networks.change_outputs import TwoImages
 from rasterloom.models.networks.fixed import fixed_side
 from rasterloom.models.networks.object_outputs import FORMS, ObjectOutputs
 from rasterloom.models.networks.outputs import PixelOutputs
@@ -27,11 +29,15 @@ from rasterloom.models.networks.programs import (
     read_program,
     write_down,
 )
+from rasterloom.models.networks.scene_outputs import check_scene_outputs
 from rasterloom.models.objects.foreign import TorchDetector
 from rasterloom.models.pixels.foreign import TorchModel
+from rasterloom.models.scenes.foreign import TorchSceneClassifier
 
 _SURE = 1e-3
 """How far a probability may lie outside 0..1 by rounding."""
+_TASKS = (Task.PIXELS, Task.OBJECTS, Task.SCENES, Task.CHANGE)
+"""What networks are brought for."""
 
 
 def from_torch(
@@ -50,7 +56,8 @@ def from_torch(
     crs: Any = None,
     name: str | None = None,
     trust: bool = False,
-) -> TorchModel | TorchDetector:
+    multilabel: bool = False,
+) -> TorchModel | TorchDetector | TorchSceneClassifier | TorchChangeDetector:
     """Make a model of a network that was built and trained elsewhere.
 
     Noise is sent through the network once, to see that it gives what the task wants: scores for every pixel
@@ -68,8 +75,13 @@ def from_torch(
         returns a list with a dictionary for each image, as torchvision's detectors do: ``boxes`` (n, 4) as
         x1, y1, x2, y2 in pixels of the image, ``labels`` (n,) of int, where 1 is the first class,
         ``scores`` (n,) from 0 to 1, and perhaps ``masks`` (n, H, W) or (n, 1, H, W), shares of 0 to 1.
+
+        A classifier of whole chips returns (N, K), a number for each class; there is no background.
+
+        A network for change takes the bands of both dates, (N, 2C, H, W), the earlier ones first; a module
+        may take two images instead. It returns what one for pixels does, and output 0 is no change.
     task
-        ``pixels``, or ``objects`` for a detector.
+        ``pixels``, ``objects`` for a detector, ``scenes`` for a classifier of whole chips, or ``change``.
     classes
         In the order of the outputs, or of the labels: names (values 1, 2, .., and 0 for a first name
         "background"), ``{value: name}``, ``ClassInfo`` values, or rows of (value, name, (red, green, blue)).
@@ -82,7 +94,8 @@ def from_torch(
         by, or (mean, std), each one number or one for each band, in the raster's units. torchvision's
         detectors normalise images of 0..1 themselves: divide by 255.
     outputs
-        Of networks for pixels: ``logits``, or ``probabilities`` where they end in a softmax or sigmoid.
+        Of networks for pixels and scenes: ``logits``, or ``probabilities`` where they end in a softmax or
+        sigmoid.
     extract_bands
         Positions of the bands in the raster, from 0. None takes the first ones.
     tile_multiple
@@ -95,11 +108,14 @@ def from_torch(
     trust
         Whether a program from a file may be run. TorchScript and .pt2 files can hold any code of their
         author; ONNX files cannot.
+    multilabel
+        Of networks for scenes: whether a chip can be of several classes, or of none.
 
     Returns
     -------
-    TorchModel or TorchDetector
-        For the inference tools: ``classify_pixels``, or ``detect_objects``.
+    TorchModel, TorchDetector, TorchSceneClassifier or TorchChangeDetector
+        For the inference tools: ``classify_pixels``, ``detect_objects``, ``classify_objects``, or
+        ``detect_change_using_deep_learning``.
 
     Raises
     ------
@@ -132,9 +148,17 @@ def from_torch(
             "tile_multiple": fixed_side(inner) or tile_multiple,
         },
     )
+    if multilabel and spec.task is not Task.SCENES:
+        raise SettingError(
+            f"multilabel=True is for task='scenes', and this is for {spec.task}: leave it out."
+        )
     if spec.task is Task.OBJECTS:
         _check_detector(spec, program, outputs)
         return _detector(spec, inner, program)
+    if spec.task is Task.SCENES:
+        return _scenes(spec, inner, program, outputs, multilabel=multilabel)
+    if spec.task is Task.CHANGE:
+        return _change(spec, inner, program, outputs)
     return _classifier(spec, inner, program, outputs)
 
 
@@ -147,6 +171,47 @@ def _classifier(spec: ModelSpec, inner: nn.Module, program: Program | None, outp
         _check_probabilities(seen)
     model.spec = _with_background(spec, seen.channels)
     return model
+
+
+def _scenes(
+    spec: ModelSpec, inner: nn.Module, program: Program | None, outputs: str, *, multilabel: bool
+) -> TorchSceneClassifier:
+    parameters = {**spec.parameters, "outputs": outputs, "multilabel": multilabel}
+    spec = replace(spec, model=TorchSceneClassifier.__name__, parameters=parameters, background=False)
+    model = TorchSceneClassifier(spec, inner, program)
+    check_scene_outputs(
+        model.network,
+        spec,
+        probabilities=outputs == "probabilities",
+        several=multilabel,
+    )
+    return model
+
+
+def _change(spec: ModelSpec, inner: nn.Module, program: Program | None, outputs: str) -> TorchChangeDetector:
+    """The model of a network that takes the bands of both dates, or of a module that takes two images."""
+    parameters = {"name": spec.parameters["name"], "outputs": outputs, **spec.parameters}
+    spec = replace(spec, model=TorchChangeDetector.__name__, parameters=parameters)
+    faults: list[str] = []
+    for module in (inner, TwoImages(inner)) if program is None else (inner,):
+        model = TorchChangeDetector(spec, module, program)
+        try:
+            seen = probe(model.network.outputs, bands=model.input_bands, tile_size=spec.tile_size)
+        except ModelMismatchError as error:
+            faults.append(first_line(error))
+            continue
+        if outputs == "probabilities":
+            _check_probabilities(seen)
+        model.spec = _with_background(spec, seen.channels)
+        if model.spec.output_values[0] != 0:
+            raise ModelMismatchError(
+                f"the network has an output for each of {_listed(spec.classes)} and none for no change: it "
+                "should be output 0."
+            )
+        return model
+    forms = ("images with the bands of both dates", "two images")
+    told = "; on ".join(f"{form}: {fault}" for form, fault in zip(forms, faults, strict=False))
+    raise ModelMismatchError(f"the network does not answer on {told}.")
 
 
 def _detector(spec: ModelSpec, inner: nn.Module, program: Program | None) -> TorchDetector:
@@ -216,10 +281,14 @@ def _bare(module: Any) -> Any:
 
 
 def _check_task(task: str | Task) -> None:
-    if task not in (Task.PIXELS, Task.OBJECTS):
+    if task not in _TASKS:
         known = ", ".join(Task)
         said = f"for {task} is not here yet" if task in list(Task) else f"is for one of {known}"
-        raise SettingError(f"task={str(task)!r}: from_torch {said}: use task='pixels' or task='objects'.")
+        raise SettingError(f"task={str(task)!r}: from_torch {said}: use {_known_tasks()}.")
+
+
+def _known_tasks() -> str:
+    return " or ".join(f"task='{task}'" for task in _TASKS)
 
 
 def _check_side(tile_size: Any, multiple: Any) -> None:

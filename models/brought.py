@@ -114,6 +114,11 @@ class BroughtModel(ABC):
         return multiple
 
     @property
+    def input_bands(self) -> int:
+        """Channels of what the network takes."""
+        return self.spec.band_count
+
+    @property
     def digest(self) -> str:
         """SHA-256 of description and network as it is now, in hexadecimal: the same in every process."""
         inner = module_digest(self.network.inner) if self._program is None else self._program.digest
@@ -135,7 +140,7 @@ class BroughtModel(ABC):
         side = self.spec.tile_size
         modes = [(part, part.training) for part in module.modules()]
         try:
-            return export_module(module.eval(), torch.zeros(2, self.spec.band_count, side, side))
+            return export_module(module.eval(), torch.zeros(2, self.input_bands, side, side))
         finally:
             for part, mode in modes:
                 part.training = mode

@@ -23,7 +23,7 @@ class AdapterRow:
     configuration: str
     """``ModelConfiguration`` of its packages."""
     inference_function: str
-    """``InferenceFunction`` of packages that hold an inference script."""
+    """``InferenceFunction`` of packages that hold an inference script; empty where none is known for it."""
     trainable: bool = True
     """Whether it is built from its settings and trained. If not, its package holds the network itself."""
     also: tuple[Task, ...] = ()
@@ -32,6 +32,8 @@ class AdapterRow:
     """What ``pip install rasterloom[...]`` needs beyond the core for this class."""
     networks: tuple[str, ...] = ()
     """Networks that the class chooses from by name, where it is a family of many."""
+    lines: bool = False
+    """Whether what it finds is thinned to lines one pixel wide unless the caller says otherwise."""
     brings_code: bool = False
     """Whether a class of the user's completes it, so that a description alone does not build it."""
 
@@ -86,6 +88,24 @@ CATALOG = (
         inference_function="ArcGISImageClassifier.py",
     ),
     AdapterRow(
+        name="HEDEdgeDetector",
+        task=Task.PIXELS,
+        module="rasterloom.models.edges.hed",
+        model_type="ImageClassification",
+        configuration="_rasterloom_hed",
+        inference_function="ArcGISImageClassifier.py",
+        lines=True,
+    ),
+    AdapterRow(
+        name="BDCNEdgeDetector",
+        task=Task.PIXELS,
+        module="rasterloom.models.edges.bdcn",
+        model_type="ImageClassification",
+        configuration="_rasterloom_bdcn",
+        inference_function="ArcGISImageClassifier.py",
+        lines=True,
+    ),
+    AdapterRow(
         name="FasterRCNN",
         task=Task.OBJECTS,
         module="rasterloom.models.objects.faster_rcnn",
@@ -126,6 +146,38 @@ CATALOG = (
         inference_function="ArcGISObjectDetector.py",
     ),
     AdapterRow(
+        name="ChangeDetector",
+        task=Task.CHANGE,
+        module="rasterloom.models.change.detector",
+        model_type="ChangeDetection",
+        configuration="_rasterloom_change_detector",
+        inference_function="",
+    ),
+    AdapterRow(
+        name="FeatureClassifier",
+        task=Task.SCENES,
+        module="rasterloom.models.scenes.classifier",
+        model_type="ObjectClassification",
+        configuration="_FeatureClassifier",
+        inference_function="ArcGISObjectClassifier.py",
+    ),
+    AdapterRow(
+        name="MultiTaskRoadExtractor",
+        task=Task.PIXELS,
+        module="rasterloom.models.roads.multi_task",
+        model_type="ImageClassification",
+        configuration="_rasterloom_multi_task_road_extractor",
+        inference_function="ArcGISImageClassifier.py",
+    ),
+    AdapterRow(
+        name="ConnectNet",
+        task=Task.PIXELS,
+        module="rasterloom.models.roads.connect_net",
+        model_type="ImageClassification",
+        configuration="_rasterloom_connect_net",
+        inference_function="ArcGISImageClassifier.py",
+    ),
+    AdapterRow(
         name="ModelExtension",
         task=Task.PIXELS,
         also=(Task.OBJECTS,),
@@ -145,12 +197,30 @@ CATALOG = (
         trainable=False,
     ),
     AdapterRow(
+        name="TorchSceneClassifier",
+        task=Task.SCENES,
+        module="rasterloom.models.scenes.foreign",
+        model_type="ObjectClassification",
+        configuration="_rasterloom_torch",
+        inference_function="ArcGISObjectClassifier.py",
+        trainable=False,
+    ),
+    AdapterRow(
         name="TorchDetector",
         task=Task.OBJECTS,
         module="rasterloom.models.objects.foreign",
         model_type="ObjectDetection",
         configuration="_rasterloom_torch",
         inference_function="ArcGISObjectDetector.py",
+        trainable=False,
+    ),
+    AdapterRow(
+        name="TorchChangeDetector",
+        task=Task.CHANGE,
+        module="rasterloom.models.change.foreign",
+        model_type="ChangeDetection",
+        configuration="_rasterloom_torch",
+        inference_function="",
         trainable=False,
     ),
 )

@@ -285,7 +285,7 @@ class ImageryModel(ABC):
             data's working folder, or to the current folder where there is no data.
         framework
             ``PyTorch``: the weights, from which the model is built again to predict or to train on.
-            ``torchscript`` or ``onnx``, for pixel classifiers: the network as a program that runs without
+            ``torchscript`` or ``onnx``, for classifiers: the network as a program that runs without
             its class, compared with the network before it is written. Such a package is read with
             ``trust=True`` (ONNX without) and is not trained on.
         publish

@@ -21,12 +21,23 @@ SERVICES: Mapping[str, str] = MappingProxyType(
         "plot_rates": "rasterloom.pipeline.training.pictures:plot_rates",
         "describe_data": "rasterloom.pipeline.datasets.facts:data_facts",
         "show_results": "rasterloom.pipeline.training.pictures:show_results",
+        "judge_edges": "rasterloom.pipeline.training.edges:judge_edges",
+        "show_edges": "rasterloom.pipeline.training.edges:show_edges",
         "save": "rasterloom.pipeline.packages.save:save_package",
         "load": "rasterloom.pipeline.packages.load:load_package",
         "build": "rasterloom.pipeline.packages.load:build_model",
         "find_all_ways": "rasterloom.pipeline.inference.objects.turned:find_all_ways",
         "predict_image": "rasterloom.pipeline.inference.objects.image:predict_image",
         "predict_video": "rasterloom.pipeline.inference.video.predict:predict_video",
+        "describe_scenes": "rasterloom.pipeline.datasets.facts:scene_facts",
+        "oversample": "rasterloom.pipeline.datasets.oversample:oversampled",
+        "plot_confusion": "rasterloom.pipeline.training.scene_pictures:plot_confusion",
+        "plot_hard": "rasterloom.pipeline.training.scene_pictures:plot_hard",
+        "predict_scene": "rasterloom.pipeline.inference.photos.predict:predict_scene",
+        "predict_folder": "rasterloom.pipeline.inference.photos.folder:predict_folder",
+        "classify_features": "rasterloom.pipeline.inference.photos.features:classify_features",
+        "categorize_features": "rasterloom.pipeline.inference.photos.features:categorize_features",
+        "predict_change": "rasterloom.pipeline.inference.change.image:predict_change",
     }
 )
 """Service name to ``module:function``.
@@ -35,7 +46,8 @@ SERVICES: Mapping[str, str] = MappingProxyType(
 fit        ``(model, data, *, epochs, lr, one_cycle, early_stopping, checkpoint, tensorboard, monitor,
            **kwargs) -> History``; leaves the trained weights in ``model.network``
 find_rate  ``(model, data) -> RateCurve(rates, losses, best)``; leaves the weights as they were
-evaluate   ``(model, data, show_progress=True, **settings)`` -> Confusion or, of objects, Matches
+evaluate   ``(model, data, show_progress=True, **settings)`` -> Confusion or, of objects, Matches, of
+           change ChangeScores
 describe.. ``describe_data(data) -> Mapping`` of figures about the training data
 save       ``(model, name_or_path, *, working_dir, overwrite, compute_metrics, save_inference_file,
            save_optimizer, framework, publish, registry) -> Path``
@@ -43,9 +55,12 @@ load       ``(path, *, working_dir, trust) -> Package``
 build      ``(package) -> ImageryModel``
 plot_...   ``plot_losses(history)``, ``plot_rates(curve)``
 show_...   ``show_results(model, data, rows, **kwargs)``
+.._edges   ``judge_edges(model, data, *, thresholds, buffer, thinning, show_progress) -> EdgeCounts`` and
+           ``show_edges(model, data, rows, *, thresh, thinning, **kwargs)``
 find_all.. of detectors: ``find_all_ways(model, images, *, threshold, nms_overlap) -> list`` of objects
 predict..  of detectors: ``predict_image(model, image_path, **settings) -> tuple`` and
-           ``predict_video(model, input_video_path, metadata_file, **settings) -> VideoPredictions``
+           ``predict_video(model, input_video_path, metadata_file, **settings) -> VideoPredictions``; of
+           models of change: ``predict_change(model, before_image, after_image, **settings) -> Tensor``
 ========== ============================================================================================
 """
 

@@ -9,13 +9,18 @@ if TYPE_CHECKING:
     from rasterloom.pipeline.datasets.data import ImageryData as ImageryData
     from rasterloom.pipeline.datasets.prepare import prepare_data as prepare_data
     from rasterloom.pipeline.demo.run import run_demo as run_demo
+    from rasterloom.pipeline.inference.change.detect import (
+        detect_change_using_deep_learning as detect_change_using_deep_learning,
+    )
     from rasterloom.pipeline.inference.estimate import Estimate as Estimate
     from rasterloom.pipeline.inference.lazy import predict_xarray as predict_xarray
     from rasterloom.pipeline.inference.lines import extract_lines as extract_lines
     from rasterloom.pipeline.inference.objects.detect import detect_objects as detect_objects
     from rasterloom.pipeline.inference.pixels import classify_pixels as classify_pixels
     from rasterloom.pipeline.inference.polygonize import polygonize as polygonize
+    from rasterloom.pipeline.inference.scenes.classify import classify_objects as classify_objects
     from rasterloom.pipeline.inference.suppress import non_maximum_suppression as non_maximum_suppression
+    from rasterloom.pipeline.landscape.change import generate_change as generate_change
     from rasterloom.pipeline.landscape.write import generate_landscape as generate_landscape
     from rasterloom.pipeline.metrics.pixels import Confusion as Confusion
     from rasterloom.pipeline.metrics.roads import apls as apls, line_quality as line_quality
@@ -40,6 +45,8 @@ _PUBLIC = {
     "train_model": "rasterloom.pipeline.training.train_model",
     "classify_pixels": "rasterloom.pipeline.inference.pixels",
     "detect_objects": "rasterloom.pipeline.inference.objects.detect",
+    "classify_objects": "rasterloom.pipeline.inference.scenes.classify",
+    "detect_change_using_deep_learning": "rasterloom.pipeline.inference.change.detect",
     "polygonize": "rasterloom.pipeline.inference.polygonize",
     "non_maximum_suppression": "rasterloom.pipeline.inference.suppress",
     "predict_xarray": "rasterloom.pipeline.inference.lazy",
@@ -56,6 +63,7 @@ _PUBLIC = {
     "Model": "rasterloom.pipeline.packages.model",
     "list_models": "rasterloom.pipeline.packages.model",
     "generate_landscape": "rasterloom.pipeline.landscape.write",
+    "generate_change": "rasterloom.pipeline.landscape.change",
     "run_demo": "rasterloom.pipeline.demo.run",
 }
 """Every public name and the module that holds it. Modules load when a name is first used."""
@@ -70,6 +78,8 @@ __all__ = [
     "train_model",
     "classify_pixels",
     "detect_objects",
+    "classify_objects",
+    "detect_change_using_deep_learning",
     "polygonize",
     "non_maximum_suppression",
     "predict_xarray",
@@ -86,6 +96,7 @@ __all__ = [
     "Model",
     "list_models",
     "generate_landscape",
+    "generate_change",
     "run_demo",
 ]
 

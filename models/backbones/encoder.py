@@ -89,14 +89,17 @@ def with_backbone(
     pretrained: bool,
     what: str,
     dilated: bool = False,
+    one_size: bool = False,
 ) -> Made:
     """What ``make`` builds on a backbone with the name of its weights, or None for random ones.
+
+    ``one_size`` says that it builds those too that take images of one size.
 
     Raises SettingError if the backbone is unknown or cannot feed ``what``, and PretrainedError if its weights
     cannot be had.
     """
     backbone = find_backbone(name)
-    _check_timm(backbone, pretrained=pretrained)
+    _check_timm(backbone, pretrained=pretrained, one_size=one_size)
     try:
         if not pretrained:
             return make(backbone, None)
@@ -125,7 +128,7 @@ def _unfit(backbone: Backbone, what: str, error: Exception, *, dilated: bool) ->
     return SettingError(f"backbone {backbone.name} cannot feed {what} ({reason}): it needs {works}.")
 
 
-def _check_timm(backbone: Backbone, *, pretrained: bool) -> None:
+def _check_timm(backbone: Backbone, *, pretrained: bool, one_size: bool) -> None:
     name = backbone.timm_name
     if name is None:
         return
@@ -136,7 +139,7 @@ def _check_timm(backbone: Backbone, *, pretrained: bool) -> None:
     if pretrained and not timm.is_model_pretrained(name):
         raise SettingError(f"timm has no trained weights for {name}: use pretrained=False.")
     config = timm.get_pretrained_cfg(name, allow_unregistered=True)
-    if config is not None and config.fixed_input_size:
+    if config is not None and config.fixed_input_size and not one_size:
         raise SettingError(
             f"backbone {backbone.name} takes images of {config.input_size[-1]} pixels only: "
             "use a convolutional one, such as timm:convnext_tiny."

@@ -63,7 +63,7 @@ def probe(network: PixelOutputs, *, bands: int, tile_size: int) -> Probe:
                 "the network returns numbers that are not finite for noise between 0 and 1: its weights are "
                 "not set, or its arithmetic overflows."
             )
-    _check_company(alone[0], pair[0])
+    check_company(alone[0], pair[0])
     assert full.shape[-2:] == chips.shape[-2:], "scores are brought to the grid of the images"
     return Probe(alone.shape[1], float(pair.min()), float(pair.max()))
 
@@ -86,7 +86,8 @@ def _noise(network: PixelOutputs, bands: int, side: int, count: int = 2) -> Tens
     return torch.rand(count, bands, side, side, generator=generator).to(device)
 
 
-def _check_company(alone: Tensor, together: Tensor) -> None:
+def check_company(alone: Tensor, together: Tensor) -> None:
+    """Refuse a network whose scores of one chip depend on the batch. Raises ModelMismatchError."""
     allowed = _TOLERANCE * max(float(alone.abs().max()), 1e-6)
     if float((alone - together).abs().max()) > allowed:
         raise ModelMismatchError(

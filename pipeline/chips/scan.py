@@ -9,6 +9,7 @@ import shapely
 
 from rasterloom.models.errors import LabelError
 from rasterloom.pipeline.chips.places import CHIP, STRIP_PIXELS, outlines, window_of
+from rasterloom.pipeline.labels.centred import middles_of, windows_around
 from rasterloom.pipeline.labels.features import Labels
 from rasterloom.pipeline.labels.objects import objects_of_chips
 from rasterloom.pipeline.labels.runs import to_pixels
@@ -190,23 +191,14 @@ def _around(
     labels: Labels, grid: Grid, area: Window, tile: tuple[int, int], fixed: bool, min_share: float
 ) -> np.ndarray:
     in_pixels = shapely.transform(labels.geometries, lambda xy: to_pixels(xy, grid))
-    west, north, east, south = shapely.bounds(in_pixels).T
-    middle = (north + south) / 2, (west + east) / 2
-    kept = (middle[0] >= area.row) & (middle[0] < area.row_stop)
-    kept &= (middle[1] >= area.col) & (middle[1] < area.col_stop)
+    boxes = shapely.bounds(in_pixels)
+    row, col = middles_of(boxes).T
+    kept = (row >= area.row) & (row < area.row_stop) & (col >= area.col) & (col < area.col_stop)
     chips = np.zeros(len(labels), CHIP)
     chips["feature"], chips["value"] = labels.positions, labels.values
-    for side, size, at, low, high in (
-        ("row", "height", middle[0], north, south),
-        ("col", "width", middle[1], west, east),
-    ):
-        whole = tile[size == "width"]
-        start = np.floor(at - whole / 2 + 0.5).astype(np.int64)
-        stop = start + whole
-        if not fixed:
-            start = np.maximum(start, np.floor(low).astype(np.int64))
-            stop = np.maximum(np.minimum(stop, np.ceil(high).astype(np.int64)), start + 1)
-        chips[side], chips[size] = start, stop - start
+    windows = windows_around(boxes, tile, fixed=fixed)
+    for side, name in enumerate(("row", "col", "height", "width")):
+        chips[name] = windows[:, side]
     if min_share:
         left, top = chips["col"], chips["row"]
         frames = shapely.box(left, top, left + chips["width"], top + chips["height"])

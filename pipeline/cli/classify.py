@@ -92,7 +92,7 @@ def classify_pixels(
     batch_size: BatchSize = None,
     background: Background = True,
     threshold: Threshold = None,
-    thinning: Thinning = False,
+    thinning: Thinning = None,
     workers: Workers = None,
     cluster: Cluster = None,
     cores: Cores = None,
@@ -126,7 +126,7 @@ def classify_pixels(
         "merge_policy": word(merge_policy),
         "threshold": threshold,
         "return_probability_raster": probabilities or None,
-        "thinning": thinning or None,
+        "thinning": thinning,
     }
     context = context_of(
         cell_size=cell_size,

@@ -195,10 +195,11 @@ Threshold = Annotated[
     ),
 ]
 Thinning = Annotated[
-    bool,
+    bool | None,
     typer.Option(
         "--thinning/--no-thinning",
-        help="Models with one class: thin what is found to lines one pixel wide.",
+        help="Models with one class: thin what is found to lines one pixel wide. Default: those for "
+        "edges do.",
         rich_help_panel=DECISION,
     ),
 ]

@@ -140,7 +140,8 @@ def export_training_data(
     typer.echo(result)
     if not quiet:
         pixels = labels is not None and metadata_format in (None, MetadataFormat.CLASSIFIED_TILES)
-        step = f"train {result} -o model.dlpk" if pixels and additional_raster is None else f"info {result}"
+        kind = "" if additional_raster is None else " --model-type CHANGEDETECTOR"
+        step = f"train {result}{kind} -o model.dlpk" if pixels else f"info {result}"
         typer.echo(f"next: rasterloom {step}", err=True)
 
 

@@ -10,10 +10,12 @@ from rich.console import Console
 from rasterloom.models.errors import RasterloomError, RunInterrupted, TooManyFailures
 from rasterloom.pipeline.cli.accuracy import accuracy
 from rasterloom.pipeline.cli.classify import classify_pixels
+from rasterloom.pipeline.cli.classify_objects import classify_objects
 from rasterloom.pipeline.cli.cluster import cluster
 from rasterloom.pipeline.cli.convert import convert
 from rasterloom.pipeline.cli.demo import demo
 from rasterloom.pipeline.cli.detect import detect_objects
+from rasterloom.pipeline.cli.detect_change import detect_change
 from rasterloom.pipeline.cli.doctor import doctor
 from rasterloom.pipeline.cli.export import export_training_data
 from rasterloom.pipeline.cli.info import info
@@ -80,6 +82,15 @@ _EXAMPLES: dict[str, tuple[str, ...]] = {
         "rasterloom detect-objects photos/ model.dlpk -o found.parquet --mask county.gpkg --nms",
         "rasterloom detect-objects photos/ model.dlpk -o found/ --each",
     ),
+    "detect-change": (
+        "rasterloom detect-change 2019.tif 2024.tif model.dlpk -o change.tif --polygons changed.parquet",
+        "rasterloom detect-change before/ after/ model.dlpk -o change.tif --cell-size 0.5 --resampling cubic",
+    ),
+    "classify-objects": (
+        "rasterloom classify-objects scene.tif model.dlpk --features roofs.gpkg -o kinds.parquet",
+        "rasterloom classify-objects scene.tif model.dlpk -f trees.gpkg -o kinds.gpkg --label-field kind",
+        "rasterloom classify-objects photos/ model.dlpk -o photos.parquet",
+    ),
     "polygonize": (
         "rasterloom polygonize classes.tif -o areas.parquet --minimum-area 100 --simplify 5",
         "rasterloom polygonize classes.tif -o buildings.gpkg --classes 3 --regularize",
@@ -111,6 +122,8 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "classify-pixels": classify_pixels,
     "detect-objects": detect_objects,
+    "classify-objects": classify_objects,
+    "detect-change": detect_change,
     "polygonize": polygonize,
     "suppress": suppress,
     "extract-lines": extract_lines,

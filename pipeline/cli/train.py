@@ -94,8 +94,11 @@ def _next(model: str, path: Any) -> str:
     from rasterloom.models.contract import Task
     from rasterloom.pipeline.training.model_types import find_model_type
 
-    if find_model_type(model, started=True).task is Task.OBJECTS:
+    task = find_model_type(model, started=True).task
+    if task is Task.OBJECTS:
         return f"rasterloom detect-objects RASTER {path} -o found.parquet"
+    if task is Task.CHANGE:
+        return f"rasterloom detect-change FROM TO {path} -o change.tif"
     return f"rasterloom classify-pixels RASTER {path} -o classes.tif"
 
 

@@ -37,7 +37,9 @@ ModelOption = Annotated[
     typer.Option(
         "--model-type",
         "--model",
-        help="UNET, PSPNET, DEEPLABV3, FASTERRCNN, MASKRCNN, RETINANET, SSD, YOLOV3, or the name of a class.",
+        help="UNET, PSPNET, DEEPLABV3, FASTERRCNN, MASKRCNN, RETINANET, SSD, YOLOV3, FEATURE_CLASSIFIER, "
+        "CHANGEDETECTOR, HED_EDGEDETECTOR, BDCN_EDGEDETECTOR, MULTITASK_ROADEXTRACTOR, CONNECTNET, "
+        "or the name of a class.",
         rich_help_panel=MODEL,
     ),
 ]

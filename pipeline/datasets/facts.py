@@ -35,3 +35,23 @@ def data_facts(data: Any) -> Mapping[str, Any]:
         "batch_size": data.batch_size,
         "class_pixels": {str(value): int(count) for value, count in data.class_pixels.items()},
     }
+
+
+def scene_facts(data: Any) -> Mapping[str, Any]:
+    """How chips with labels of their own were cut; nothing for data that was not prepared here.
+
+    Returns
+    -------
+    Mapping
+        ``metadata_mode``, ``multilabel``, ``crop_size_fixed`` and ``blacken_around_feature``, as a
+        FeatureClassifier keeps them.
+    """
+    if not isinstance(data, ImageryData):
+        return {}
+    store = data.train.source.spec
+    return {
+        "metadata_mode": str(store.metadata_format),
+        "multilabel": data.form.several_labels,
+        "crop_size_fixed": bool(store.parameters.get("fix_chip_size", True)),
+        "blacken_around_feature": bool(store.parameters.get("blacken_around_feature", False)),
+    }

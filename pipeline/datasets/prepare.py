@@ -10,8 +10,10 @@ import numpy as np
 import psutil
 import torch
 
+from rasterloom.models.contract import Task
 from rasterloom.models.errors import StoreError
 from rasterloom.pipeline.datasets.augment import Turns
+from rasterloom.pipeline.datasets.change import stats_of_dates
 from rasterloom.pipeline.datasets.data import ImageryData
 from rasterloom.pipeline.datasets.form import Form
 from rasterloom.pipeline.datasets.forms import choose_form, folder_type, is_unpaired, known_type
@@ -85,7 +87,8 @@ def prepare_data(
         Panoptic_Segmentation, ChangeDetection, superres, Pix2Pix, COCO, YOLO, if the chips hold that much.
     resize_to
         Side, or height and width, that each chip is brought to before ``chip_size`` is cut; for objects,
-        labelled tiles and super-resolution.
+        labelled tiles and super-resolution. Labelled tiles that are each as large as their feature are
+        brought to the size of the largest, or ``chip_size`` if that is less.
     working_dir
         Where checkpoints and logs go; None is the folder that holds the (first) chips, or the current one
         for chips on the network.
@@ -134,7 +137,7 @@ def prepare_data(
         source, other = open_chips(path, folder_type(kind)), None
     form = choose_form(source.spec, "CycleGAN" if unpaired else kind, extra.values)
     extra.check_effect(form)
-    resize = resized_to(resize_to, form)
+    resize = resized_to(resize_to, form) or _one_size(source, form, chip_size, whole=transforms is False)
     labels = chip_labels(source, form, extra.remapping, class_mapping)
     bands = choose_bands(source.spec.bands, extra["extract_bands"])
     second = _second(source, other, bands, form)
@@ -142,7 +145,9 @@ def prepare_data(
     if other is not None:
         parts = _paired(parts, other, share=val_split_pct, seed=seed)
     window = _window(source, form, resize, chip_size, whole=transforms is False)
-    scaling = choose_scaling(source.stats, source.spec.dtype, bands, extra["imagery_type"])
+    dates = form.task is Task.CHANGE
+    stats = stats_of_dates(source) if dates else source.stats
+    scaling = choose_scaling(stats, source.spec.dtype, bands, extra["imagery_type"])
     first = path if isinstance(path, (str, Path)) else path[0]
     seen = other or source
     return ImageryData(
@@ -155,7 +160,7 @@ def prepare_data(
         bands2=tuple((seen.spec.bands if other else seen.spec.bands2)[p] for p in second),
         normalization=scaling.normalization,
         ranges=scaling.ranges,
-        scaling2=_scaling2(source, other, second, extra["imagery_type"]),
+        scaling2=None if dates else _scaling2(source, other, second, extra["imagery_type"]),
         form=form,
         resize=resize,
         window=window,
@@ -176,6 +181,8 @@ def _second(
     if "images2" not in form.parts:
         return ()
     names = source.spec.bands2 if other is None else other.spec.bands
+    if form.task is Task.CHANGE:  # whatever the later raster calls them
+        return bands
     return bands if tuple(names) == tuple(source.spec.bands) else choose_bands(names, None)
 
 
@@ -216,15 +223,17 @@ def _split(
     if form.parts == {"images2"} and second and not source.spec.bands2:
         chips = replace(chips, parts=frozenset())  # the second images are other chips
     stratify = extra["stratify"]
+    one_label = form.whole_labels and not form.several_labels
     if stratify is None:
-        stratify = form.whole_labels and not form.several_labels
-    presence = chips.presence() if stratify or extra["classes_of_interest"] else None
+        stratify = one_label
+    presence = chips.presence() if stratify or one_label or extra["classes_of_interest"] else None
+    wanted = chips.wanted(presence) if extra["classes_of_interest"] and presence is not None else None
+    if one_label and presence is not None:
+        # chips of no class have nothing to teach
+        labelled = chips.labelled(presence)
+        wanted = labelled if wanted is None else wanted & labelled
     train, valid = split_chips(
-        source,
-        share=share,
-        seed=seed,
-        presence=presence if stratify else None,
-        wanted=chips.wanted(presence) if extra["classes_of_interest"] and presence is not None else None,
+        source, share=share, seed=seed, presence=presence if stratify else None, wanted=wanted
     )
     return replace(chips, indices=train), replace(chips, indices=valid)
 
@@ -237,6 +246,14 @@ def _paired(parts: tuple[Chips, Chips], other: ChipSource, *, share: float, seed
         replace(part, other=Chips(other, indices, bands)) for part, indices in zip(parts, sides, strict=True)
     )
     return first, second
+
+
+def _one_size(source: ChipSource, form: Form, chip_size: int, *, whole: bool) -> tuple[int, int] | None:
+    """What chips with one label are enlarged to that are each as large as their feature, as in inference."""
+    if not form.whole_labels or source.spec.parameters.get("fix_chip_size", True):
+        return None
+    side = max(source.tile) if whole else min(chip_size, max(source.tile))
+    return side, side
 
 
 def _window(

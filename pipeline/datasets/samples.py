@@ -124,6 +124,11 @@ class Chips(Dataset):
         )
         return np.asarray(presence[:, interest].any(axis=1))
 
+    def labelled(self, presence: np.ndarray) -> np.ndarray:
+        """(n,) whether a chip is of a class that is trained on."""
+        assert self.table is not None
+        return np.asarray(presence[:, self.table.positions >= 0].any(axis=1))
+
     @cached_property
     def _lookup(self) -> np.ndarray:
         assert self.table is not None

@@ -2,7 +2,7 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -182,6 +182,16 @@ def _exported(root: Path, metadata_format: str | None) -> Contents:
     return _measured(root, layout, survey, facts)
 
 
+def _stated_parameters(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """How the chips were cut, as far as their description says it."""
+    stated: dict[str, Any] = {"reference_system": str(definition.get("ImageSpaceUsed", "MAP_SPACE"))}
+    if definition.get("BlackenAroundFeature"):
+        stated["blacken_around_feature"] = True
+    if definition.get("CropTileMode") == "Variable_Size":
+        stated["fix_chip_size"] = False
+    return stated
+
+
 def _measured(root: Path, layout: ChipFormat, survey: Survey, facts: StatedFacts) -> Contents:
     """A folder of other software, with what its images say."""
     _warn(root, survey.dropped)
@@ -221,7 +231,7 @@ def _measured(root: Path, layout: ChipFormat, survey: Survey, facts: StatedFacts
         classes=classes,
         sources=(root.name,),
         mask_dtype=_mask_type(classes) if kind.masks else "",
-        parameters={"reference_system": str(definition.get("ImageSpaceUsed", "MAP_SPACE"))},
+        parameters=_stated_parameters(definition),
         metadata_format=survey.metadata_format,
         bands2=() if second is None else _names((), definition, second, "2"),
         dtype2="" if second is None else second.dtype,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rasterloom.models.catalog import find_adapter
 from rasterloom.models.contract import ModelSpec
 from rasterloom.models.errors import SettingError
 from rasterloom.pipeline.rasters.tiles import stride_of
@@ -40,7 +41,7 @@ class PixelArguments:
     probability: str | None = None
     """Pixel type of a raster of probabilities, one of PROBABILITY_TYPES. None makes a class map."""
     thinning: bool = False
-    """Whether what is found is thinned to lines one pixel wide."""
+    """Whether what is found is thinned to lines one pixel wide; models for edges do so unless told not to."""
     blend: str = "crop"
     """What becomes of the borders of tiles: one of BLENDS."""
 
@@ -87,6 +88,8 @@ def pixel_arguments(
             raise SettingError(f"model argument {name!r} is not known: this model takes {', '.join(known)}.")
         values[name] = known[name](name, value)
     wanted = values.pop("return_probability_raster", False)
+    if find_adapter(spec.model).lines and "thinning" in known and not wanted:
+        values.setdefault("thinning", True)
     tile = values.setdefault("tile_size", spec.tile_size)
     check_tile(tile, tile_multiple)
     stride_of(tile, values.setdefault("padding", tile // 4))

@@ -31,6 +31,8 @@ def for_each_item(
     ending: str,
     settings: RunSettings,
     run: Callable[[Raster, str, RunSettings], str],
+    *,
+    argument: str = "output_name",
 ) -> Any:
     """Run a tool over a source as one raster, or over each of its rasters by itself.
 
@@ -46,18 +48,32 @@ def for_each_item(
         What is added to the name of a raster for that of its result, such as "_classified.tif".
     run
         Does the work on one raster; says where its result stands.
+    argument
+        What the tool calls ``output``.
 
     Returns
     -------
     str, or list of str where each raster is by itself
     """
     if not separate or isinstance(source, Raster) or hasattr(source, "dims"):
-        return run(describe(source), _output_path(source, output, ending), settings)
+        return run(describe(source), output_path(source, output, ending, argument), settings)
     items = _items(source, Path(ending).stem if output is None else None)
     # an item that an earlier call has finished counts as done
     settings = settings if settings.overwrite else replace(settings, retry_failed=True)
     folder = str(output) if output is not None else str(Path(items[0]).parent)
     return [run(describe(item), f"{folder}/{Path(item).stem}{ending}", settings) for item in items]
+
+
+def output_path(source: Any, output: Any, ending: str, argument: str = "output_name") -> str:
+    """Name of the result: as it is given, or the source's own with an ending. Raises SettingError."""
+    if output is not None:
+        return str(output)
+    if isinstance(source, str | Path) and "://" not in str(source) and not str(source).startswith("/vsi"):
+        path = Path(source)
+        return str(path.with_name(f"{path.name if path.is_dir() else path.stem}{ending}"))
+    raise SettingError(
+        f"{argument} is missing: only a file or a folder has a name and a place to derive one from."
+    )
 
 
 def _items(source: Any, result: str | None) -> list[Any]:
@@ -72,14 +88,3 @@ def _items(source: Any, result: str | None) -> list[Any]:
             "least: its outputs are named after them."
         )
     return items
-
-
-def _output_path(source: Any, output: Any, ending: str) -> str:
-    if output is not None:
-        return str(output)
-    if isinstance(source, str | Path) and "://" not in str(source) and not str(source).startswith("/vsi"):
-        path = Path(source)
-        return str(path.with_name(f"{path.name if path.is_dir() else path.stem}{ending}"))
-    raise SettingError(
-        "output_name is missing: only a file or a folder has a name and a place to derive one from."
-    )

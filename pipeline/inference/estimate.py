@@ -65,24 +65,28 @@ def estimate_pixels(input_raster: Any, model: Any, wishes: Wishes, *, client: An
         return estimate_script(raster, files, wishes, client=client)
     with staged_model(model, trust=wishes.trust) as staged:
         plan = plan_pixels(raster, staged, wishes, client=client)
-        # the probe runs here: a scheduler's workers may be busy, and the ratio of devices is theirs
-        probe = plan if client is None else replace(plan, device="cpu", precision="float32")
-        predictor = resident_predictor(probe)
-        factor = wishes.context.get("parallelProcessingFactor")
+        return estimate_plan(plan, wishes.context.get("parallelProcessingFactor"), client=client)
 
-        def look() -> None:
-            side, size = plan.arguments.tile_size, plan.arguments.batch_size
-            chips = np.zeros((size, len(plan.bands), side, side), np.uint8)
-            predictor.predict(chips, np.ones((size, side, side), bool), centre=slice(0, side))
 
-        return _priced(
-            plan,
-            seconds_per_pass(look),
-            network_bytes(
-                predictor.model.network, look, 4 * plan.arguments.batch_size * plan.arguments.tile_size**2
-            ),
-            Threads.of(client, batches_at_once(factor, client, plan.batch_count)),
-        )
+def estimate_plan(plan: PixelPlan, factor: Any, *, client: Any = None) -> Estimate:
+    """Price a plan while its package is where the plan says; ``factor`` is the parallelProcessingFactor."""
+    # the probe runs here: a scheduler's workers may be busy, and the ratio of devices is theirs
+    probe = plan if client is None else replace(plan, device="cpu", precision="float32")
+    predictor = resident_predictor(probe)
+
+    def look() -> None:
+        side, size = plan.arguments.tile_size, plan.arguments.batch_size
+        chips = np.zeros((size, len(plan.bands), side, side), np.uint8)
+        predictor.predict(chips, np.ones((size, side, side), bool), centre=slice(0, side))
+
+    return _priced(
+        plan,
+        seconds_per_pass(look),
+        network_bytes(
+            predictor.model.network, look, 4 * plan.arguments.batch_size * plan.arguments.tile_size**2
+        ),
+        Threads.of(client, batches_at_once(factor, client, plan.batch_count)),
+    )
 
 
 @dataclass(frozen=True)

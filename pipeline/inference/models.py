@@ -169,7 +169,20 @@ def bands_for(spec: ModelSpec, raster: Raster) -> tuple[int, ...]:
     ModelMismatchError
         If the raster lacks a band, or holds pixels of another kind than the model has seen.
     """
-    called = str(spec.parameters.get("name") or spec.model)
+    check_bands(spec, raster)
+    _warn_of_scale(_called(spec), spec, raster)
+    return spec.extract_bands
+
+
+def check_bands(spec: ModelSpec, raster: Raster) -> None:
+    """Warn of pixels of another kind than the model has seen.
+
+    Raises
+    ------
+    ModelMismatchError
+        If the raster lacks a band.
+    """
+    called = _called(spec)
     if max(spec.extract_bands) >= raster.band_count:
         raise ModelMismatchError(
             f"{called} was trained on {spec.band_count} bands ({', '.join(spec.bands)}), and "
@@ -180,10 +193,12 @@ def bands_for(spec: ModelSpec, raster: Raster) -> tuple[int, ...]:
         warnings.warn(
             f"{called} was trained on {spec.dtype} pixels and {raster.name} holds {raster.dtype}: "
             "the result is only good if both have the same units.",
-            stacklevel=3,
+            stacklevel=4,
         )
-    _warn_of_scale(called, spec, raster)
-    return spec.extract_bands
+
+
+def _called(spec: ModelSpec) -> str:
+    return str(spec.parameters.get("name") or spec.model)
 
 
 def _warn_of_scale(called: str, spec: ModelSpec, raster: Raster) -> None:

@@ -14,11 +14,14 @@ GRID = ".vrt"
 """How the name of a grid of COGs ends."""
 
 
-def check_name(output: str) -> None:
-    """Refuse a name that does not say what will stand under it. Raises SettingError."""
+def check_name(output: str, argument: str = "output_name") -> None:
+    """Refuse a name that does not say what will stand under it. Raises SettingError.
+
+    ``argument`` is what the tool calls it.
+    """
     if not output.lower().endswith(SUFFIXES) or output.rpartition("/")[2].lower() in SUFFIXES:
         raise SettingError(
-            f"output_name={output!r} cannot work: the result is a GeoTIFF, so give a name that ends in .tif."
+            f"{argument}={output!r} cannot work: the result is a GeoTIFF, so give a name that ends in .tif."
         )
 
 

@@ -165,7 +165,7 @@ def classify_pixels(
         progress=progress and not future,
     )
     if output_polygons is not None:
-        _check_polygons(
+        check_polygons(
             output_polygons, model_arguments, separate=process_all_raster_items, overwrite=overwrite
         )
     if estimate:
@@ -193,7 +193,7 @@ def classify_pixels(
     return for_each_item(*items, settings, classify)
 
 
-def _check_polygons(
+def check_polygons(
     output: str | Path, model_arguments: Mapping[str, Any] | None, *, separate: bool, overwrite: bool
 ) -> None:
     """Refuse a layer of polygons that cannot be made, before anything is computed."""

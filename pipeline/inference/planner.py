@@ -73,7 +73,28 @@ def plan_pixels(raster: Raster, staged: StagedModel, wishes: Wishes, *, client: 
     stride = stride_of(arguments.tile_size, arguments.padding)
     raster, extent = ground(raster, context, stride)
     bands = bands_for(spec, raster)
-    mask = context.get("mask")
+    return plan_on(raster, extent, bands, arguments, staged, wishes, device=device, client=client)
+
+
+def plan_on(
+    raster: Raster,
+    extent: Window,
+    bands: tuple[int, ...],
+    arguments: PixelArguments,
+    staged: StagedModel,
+    wishes: Wishes,
+    *,
+    device: str,
+    client: Any = None,
+) -> PixelPlan:
+    """What a run will do, where raster, part of it, bands and arguments have been settled.
+
+    Raises
+    ------
+    SettingError, CrsError, LabelError
+        If it cannot be done as wished.
+    """
+    spec, mask = staged.spec, wishes.context.get("mask")
     return PixelPlan(
         raster=raster,
         cells=_cells(raster, extent, arguments, wishes.cell_size, spec.output_values),

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from rasterloom.cluster.resident import resident
+from rasterloom.models.contract import Task
 from rasterloom.pipeline.inference.augment import merged
+from rasterloom.pipeline.inference.change.network import BothDates
 from rasterloom.pipeline.inference.forward import Forward
 from rasterloom.pipeline.inference.models import load_staged
 from rasterloom.pipeline.inference.plan import PixelPlan
@@ -103,6 +105,8 @@ def resident_predictor(plan: PixelPlan, load: Callable[[], Any] | None = None) -
 
     def make() -> PixelPredictor:
         model = load_staged(plan.package) if load is None else load()
+        if model.spec.task is Task.CHANGE:
+            model = BothDates(model)
         return PixelPredictor(model, plan.device, precision=plan.precision, compiled=plan.compiled)
 
     return resident(f"pixels-{plan.digest}-{plan.device}-{plan.precision}-{plan.compiled}", make)

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from rasterloom.pipeline.inference.batch import run_batch
-from rasterloom.pipeline.inference.models import staged_model
+from rasterloom.pipeline.inference.models import StagedModel, staged_model
 from rasterloom.pipeline.inference.names import check_name, check_no_input
-from rasterloom.pipeline.inference.plan import CellTiles
+from rasterloom.pipeline.inference.plan import CellTiles, PixelPlan
 from rasterloom.pipeline.inference.planner import Wishes, plan_pixels
 from rasterloom.pipeline.inference.product import product_of
 from rasterloom.pipeline.inference.script_batch import run_script_batch
@@ -34,13 +34,18 @@ def work_of(raster: Raster, model: Any, wishes: Wishes, settings: RunSettings) -
             yield _work(plan, run_script_batch, staged, script_product, settings)
         return
     with staged_model(model, trust=wishes.trust) as ready:
-        yield _work(
-            plan_pixels(raster, ready, wishes, client=client),
-            run_batch,
-            ready,
-            lambda plan, summaries: product_of(plan, ready.spec, summaries),
-            settings,
-        )
+        yield pixel_work(plan_pixels(raster, ready, wishes, client=client), ready, settings)
+
+
+def pixel_work(
+    plan: PixelPlan, staged: StagedModel, settings: RunSettings, *, verb: str = "classify"
+) -> Work:
+    """What a run of a plan will be, with a network that gives every pixel an answer."""
+
+    def product(plan: Any, summaries: Any) -> OutputRaster:
+        return product_of(plan, staged.spec, summaries)
+
+    return _work(plan, run_batch, staged, product, settings, verb=verb)
 
 
 def classify_raster(raster: Raster, output: str, model: Any, wishes: Wishes, settings: RunSettings) -> str:
@@ -58,7 +63,9 @@ def classify_raster(raster: Raster, output: str, model: Any, wishes: Wishes, set
         return carry_out(work, output, settings, cores=cores, check=check)
 
 
-def _work(plan: Any, run: Any, staged: Any, product: Product, settings: RunSettings) -> Work:
+def _work(
+    plan: Any, run: Any, staged: Any, product: Product, settings: RunSettings, *, verb: str = "classify"
+) -> Work:
     def assembled(ending: Finishing, output: str) -> str:
         return assemble(
             settings.client,
@@ -73,7 +80,7 @@ def _work(plan: Any, run: Any, staged: Any, product: Product, settings: RunSetti
         plan=plan,
         run=run,
         staged=staged,
-        verb="classify",
+        verb=verb,
         final=lambda output: output_name(output, plan.grid.shape, max_cog_size=settings.max_cog_size),
         finish=assembled,
     )

@@ -1,19 +1,21 @@
 """Thin what was found to lines one pixel wide, the same wherever the raster is cut."""
 
 import numpy as np
-from skimage.morphology import thin
+
+from rasterloom.pipeline.outputs.lines_thin import REACH as REACH_OF_A_ROUND, thin_passes
 
 ROUNDS = 32
 """Rounds of thinning: each takes a pixel off every side, so shapes up to twice as wide become lines."""
 
-REACH = 2 * ROUNDS
-"""Pixels that can have a say in whether a pixel stays: two steps a round look at direct neighbours."""
+REACH = REACH_OF_A_ROUND * ROUNDS
+"""Pixels around a pixel that can have a say in whether it stays."""
 
 
 def thinned(index: np.ndarray, *, background: int, nothing: int) -> np.ndarray:
     """The (row, column) class indices with everything but lines turned into background.
 
-    A pixel further than REACH from the array's edge does not depend on where that edge is.
+    It is what ``skimage.morphology.thin(found, max_num_iter=ROUNDS)`` makes of the whole raster at once: a
+    pixel further than REACH from the array's edge does not depend on where that edge is.
 
     References
     ----------
@@ -22,5 +24,5 @@ def thinned(index: np.ndarray, *, background: int, nothing: int) -> np.ndarray:
     found = (index != background) & (index != nothing)
     if not found.any():
         return index
-    gone = found & ~thin(found, max_num_iter=ROUNDS)
-    return np.where(gone, index.dtype.type(background), index)
+    left, _ = thin_passes(found, ROUNDS)
+    return np.where(found & ~left, index.dtype.type(background), index)

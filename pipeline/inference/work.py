@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rasterloom.cluster.delivery import check_seen
 from rasterloom.cluster.driver import execute
@@ -14,8 +14,6 @@ from rasterloom.cluster.markers import RunFolder
 from rasterloom.cluster.places import Place
 from rasterloom.cluster.progress import progress_bar
 from rasterloom.pipeline.inference.devices import batches_at_once
-from rasterloom.pipeline.inference.models import StagedModel
-from rasterloom.pipeline.inference.scripts import StagedScript
 from rasterloom.pipeline.outputs.cog import check_free
 from rasterloom.pipeline.rasters.pinned import pinned
 
@@ -46,14 +44,21 @@ class Finishing:
     title: str
 
 
+class Staged(Protocol):
+    """A model, and whatever else of the caller's its tasks read."""
+
+    def place(self, folder: Place) -> str:
+        """Put it into a folder that all workers see; path or URL of the model's package there."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Work:
     """A run that has been decided on."""
 
     plan: Any
-    """A plan of the driver with ``raster``, ``mask``, ``package`` and ``tiles``."""
+    """A plan of the driver with ``raster`` and ``mask``, which may be None, ``package`` and ``tiles``."""
     run: RunBatch
-    staged: StagedModel | StagedScript
+    staged: Staged
     verb: str
     """What it does, for titles: "classify"."""
     final: Callable[[str], str]
@@ -145,7 +150,7 @@ def _at_home(work: Work, folder: RunFolder) -> Any:
     plan = work.plan
     return replace(
         plan,
-        raster=pinned(plan.raster, folder.inputs),
+        raster=plan.raster and pinned(plan.raster, folder.inputs),
         mask=plan.mask and plan.mask.at_home(folder.inputs),
         package=str(work.staged.place(folder.inputs)),
         tiles=folder.tiles,

@@ -14,5 +14,10 @@ LANDSCAPE_CLASSES = (
 )
 """In ascending value. Every pixel of a scene has one of them; 0 does not occur."""
 
+NO_CHANGE, BUILT, GONE = range(3)
+
+CHANGE_CLASSES = (ClassInfo(BUILT, "Built", (226, 84, 60)), ClassInfo(GONE, "Gone", (70, 120, 214)))
+"""What happens to buildings between two dates. All other pixels of a pair of scenes are 0."""
+
 BANDS = ("Red", "Green", "Blue", "NearInfrared")
 """Band descriptions of a scene, in file order."""

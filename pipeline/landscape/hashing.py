@@ -16,6 +16,11 @@ class Purpose(IntEnum):
     ROADS = 6
     BUILDINGS = 7
     PIXELS = 8
+    FATES = 9
+    CROPS_EARLIER = 10
+    CROPS_LATER = 11
+    PIXELS_EARLIER = 12
+    PIXELS_LATER = 13
     WARP_X = 16
     WARP_Y = 17
     JITTER_X = 18

@@ -1,7 +1,7 @@
 """The scene and its truth as tiled GeoTIFF files with overviews, written block by block."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,12 @@ from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.windows import Window as RasterioWindow
 
-from rasterloom.pipeline.landscape.classes import BANDS, LANDSCAPE_CLASSES
+from rasterloom.models.contract import ClassInfo
+from rasterloom.pipeline.landscape.classes import BANDS, CHANGE_CLASSES, LANDSCAPE_CLASSES
 from rasterloom.pipeline.landscape.render import SIDE, Block
 from rasterloom.pipeline.rasters.grid import Grid, Window
 
+_COLORS = (ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.undefined)
 _SMALLEST_OVERVIEW = 256
 """Pixels: no overview whose longer side is shorter."""
 
@@ -22,22 +24,41 @@ _CACHE = 64 * 2**20
 
 
 class ImageryWriter:
-    """The two open files; made by :func:`open_imagery`."""
+    """The open files; made by :func:`open_imagery` or :func:`open_dates`."""
 
-    def __init__(self, scene: Any, truth: Any) -> None:
-        self._scene = scene
+    def __init__(self, scenes: Sequence[Any], truth: Any) -> None:
+        self._scenes = scenes
         self._truth = truth
 
-    def write(self, window: Window, block: Block) -> None:
-        """Store the upper-left part of a canonical block that ``window`` has room for."""
+    def write(self, window: Window, *blocks: Block) -> None:
+        """Store the upper-left part of a canonical block of each scene that ``window`` has room for.
+
+        The truth is that of the last scene.
+        """
         place = RasterioWindow(window.col, window.row, window.width, window.height)
-        self._scene.write(block.pixels[:, : window.height, : window.width], window=place)
-        self._truth.write(block.classes[: window.height, : window.width], 1, window=place)
+        for scene, block in zip(self._scenes, blocks, strict=True):
+            scene.write(block.pixels[:, : window.height, : window.width], window=place)
+        self._truth.write(blocks[-1].classes[: window.height, : window.width], 1, window=place)
 
 
 @contextmanager
 def open_imagery(scene: Path, truth: Path, grid: Grid) -> Iterator[ImageryWriter]:
     """Two files to write to; after the block ends without an error they have their overviews too."""
+    with _opened((scene,), truth, grid, LANDSCAPE_CLASSES) as writer:
+        yield writer
+
+
+@contextmanager
+def open_dates(before: Path, after: Path, truth: Path, grid: Grid) -> Iterator[ImageryWriter]:
+    """The same of two scenes and what changed between them."""
+    with _opened((before, after), truth, grid, CHANGE_CLASSES) as writer:
+        yield writer
+
+
+@contextmanager
+def _opened(
+    scenes: Sequence[Path], truth: Path, grid: Grid, infos: Sequence[ClassInfo]
+) -> Iterator[ImageryWriter]:
     common = {
         "driver": "GTiff",
         "dtype": "uint8",
@@ -54,24 +75,24 @@ def open_imagery(scene: Path, truth: Path, grid: Grid) -> Iterator[ImageryWriter
     }
     bands = {"count": len(BANDS), "interleave": "pixel", "predictor": 2, "photometric": "rgb", "alpha": "no"}
     with rasterio.Env(GDAL_CACHEMAX=_CACHE, GDAL_TIFF_OVR_BLOCKSIZE=SIDE):
-        with (
-            rasterio.open(scene, "w", **common, **bands) as pixels,
-            rasterio.open(truth, "w", count=1, **common) as classes,
-        ):
-            _describe(pixels, classes)
+        with ExitStack() as files:
+            pixels = [files.enter_context(rasterio.open(path, "w", **common, **bands)) for path in scenes]
+            classes = files.enter_context(rasterio.open(truth, "w", count=1, **common))
+            for scene in pixels:
+                scene.descriptions = BANDS
+                scene.colorinterp = _COLORS
+            _describe(classes, infos)
             yield ImageryWriter(pixels, classes)
-        for path, resampling in ((scene, Resampling.average), (truth, Resampling.mode)):
+        for path in (*scenes, truth):
             check_whole(path)
-            _build_overviews(path, resampling)
+            _build_overviews(path, Resampling.mode if path == truth else Resampling.average)
             check_whole(path)
 
 
-def _describe(scene: Any, truth: Any) -> None:
-    scene.descriptions = BANDS
-    scene.colorinterp = (ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.undefined)
-    truth.write_colormap(1, {info.value: (*info.color, 255) for info in LANDSCAPE_CLASSES})
+def _describe(truth: Any, infos: Sequence[ClassInfo]) -> None:
+    truth.write_colormap(1, {info.value: (*info.color, 255) for info in infos})
     truth.set_band_description(1, "Class")
-    truth.update_tags(1, **{f"CLASS_{info.value}": info.name for info in LANDSCAPE_CLASSES})
+    truth.update_tags(1, **{f"CLASS_{info.value}": info.name for info in infos})
 
 
 def _build_overviews(path: Path, resampling: Resampling) -> None:
@@ -111,6 +132,6 @@ def _tile_end(raster: Any, row: int, col: int, level: int) -> int:
     return int(start) + int(size) if start and size else 0
 
 
-def needed_bytes(grid: Grid) -> int:
-    """What a scene's four files take on disk, within a sixth: 3.5 bytes for each pixel (measured)."""
-    return int(3.5 * grid.height * grid.width)
+def needed_bytes(grid: Grid, *, scenes: int = 1) -> int:
+    """What scenes and their other files take on disk, within a sixth: 3.5 bytes for each pixel (measured)."""
+    return int(3.5 * scenes * grid.height * grid.width)

@@ -1,7 +1,7 @@
 """Outlines of a scene's features as GeoParquet, written part by part."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +10,11 @@ import pyarrow.parquet as pq
 import pyproj
 import shapely
 
+from rasterloom.models.contract import ClassInfo
 from rasterloom.pipeline.landscape.classes import LANDSCAPE_CLASSES
 from rasterloom.pipeline.landscape.features import Features, join
 from rasterloom.pipeline.landscape.layers import LAYERS, Box, block_features, blocks_reaching
+from rasterloom.pipeline.landscape.moments import changed_buildings
 from rasterloom.pipeline.rasters.grid import Bounds, Grid
 
 _ROWS = 8192
@@ -30,21 +32,45 @@ _SCHEMA = pa.schema(
 
 def scene_features(seed: int, grid: Grid) -> Iterator[Features]:
     """Every feature that reaches into a scene, once, in painting order and in parts of some thousands."""
-    size_y, size_x = grid.height * grid.cell_size[1], grid.width * grid.cell_size[0]
-    box = (0.0, 0.0, size_x, size_y)
+    box = _box(grid)
     rows, cols = blocks_reaching(box)
+    return _gathered(
+        _inside(block_features(seed, layer, row, col), box)
+        for layer in range(len(LAYERS))
+        for row in rows
+        for col in cols
+    )
+
+
+def changed_features(seed: int, grid: Grid) -> Iterator[Features]:
+    """Every building that reaches into a pair of scenes and stands at one date only, as what happened to it,
+    in painting order and in parts of some thousands."""
+    box = _box(grid)
+    rows, cols = blocks_reaching(box)
+    return _gathered(_inside(changed_buildings(seed, row, col), box) for row in rows for col in cols)
+
+
+def _box(grid: Grid) -> Box:
+    return 0.0, 0.0, grid.width * grid.cell_size[0], grid.height * grid.cell_size[1]
+
+
+def _gathered(parts: Iterable[Features]) -> Iterator[Features]:
     held: list[Features] = []
-    for layer in range(len(LAYERS)):
-        for row in rows:
-            for col in cols:
-                held.append(_inside(block_features(seed, layer, row, col), box))
-                if sum(map(len, held)) >= _ROWS:
-                    yield join(held)
-                    held = []
+    for part in parts:
+        held.append(part)
+        if sum(map(len, held)) >= _ROWS:
+            yield join(held)
+            held = []
     yield join(held)
 
 
-def write_outlines(parts: Iterable[Features], grid: Grid, files: dict[Path, str]) -> int:
+def write_outlines(
+    parts: Iterable[Features],
+    grid: Grid,
+    files: dict[Path, str],
+    *,
+    classes: Sequence[ClassInfo] = LANDSCAPE_CLASSES,
+) -> int:
     """Write features as GeoParquet 1.1 and return how many there were.
 
     Parameters
@@ -55,8 +81,11 @@ def write_outlines(parts: Iterable[Features], grid: Grid, files: dict[Path, str]
         The scene's grid.
     files
         What to write: a file, and the CRS of the features in it.
+    classes
+        Names of the features' values.
     """
-    writers = [_Writer(path, grid.crs, crs) for path, crs in files.items()]
+    names = {info.value: info.name for info in classes}
+    writers = [_Writer(path, grid.crs, crs, names) for path, crs in files.items()]
     count = 0
     try:
         for part in parts:
@@ -92,7 +121,8 @@ def _polygons(features: Features, points: np.ndarray) -> np.ndarray:
 class _Writer:
     """One GeoParquet file in one CRS."""
 
-    def __init__(self, path: Path, source_crs: str, target_crs: str) -> None:
+    def __init__(self, path: Path, source_crs: str, target_crs: str, names: dict[int, str]) -> None:
+        self._names = names
         self._crs = pyproj.CRS.from_user_input(target_crs)
         self._transformer = pyproj.Transformer.from_crs(source_crs, self._crs, always_xy=True)
         self._moves = pyproj.CRS.from_user_input(source_crs) != self._crs
@@ -106,11 +136,10 @@ class _Writer:
         shapes = _polygons(features, points)
         boxes = shapely.bounds(shapes)
         self._widen(boxes)
-        names = {info.value: info.name for info in LANDSCAPE_CLASSES}
         sides = [pa.array(boxes[:, k]) for k in range(4)]
         columns = [
             pa.array(features.values.astype(np.int32)),
-            pa.array([names[int(value)] for value in features.values], pa.string()),
+            pa.array([self._names[int(value)] for value in features.values], pa.string()),
             pa.array(shapely.to_wkb(shapes), pa.binary()),
             pa.StructArray.from_arrays(sides, ["xmin", "ymin", "xmax", "ymax"]),
         ]

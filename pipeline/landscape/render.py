@@ -10,10 +10,11 @@ from rasterio.features import rasterize
 from scipy.special import ndtri
 
 from rasterloom.pipeline.landscape.classes import BANDS, BUILDING, FOREST
-from rasterloom.pipeline.landscape.features import Features
+from rasterloom.pipeline.landscape.features import Features, join
 from rasterloom.pipeline.landscape.hashing import Purpose, generator
-from rasterloom.pipeline.landscape.layers import features_in
+from rasterloom.pipeline.landscape.layers import blocks_reaching, features_in
 from rasterloom.pipeline.landscape.looks import Look
+from rasterloom.pipeline.landscape.moments import USUAL, Moment, changed_buildings, features_at
 from rasterloom.pipeline.landscape.noise import noise_window
 
 _RASTERIZE = Lock()
@@ -23,10 +24,6 @@ SIDE = 512
 """Side of a canonical block in pixels. A block is always rendered whole, so its pixels are the same in every
 scene that holds them."""
 
-_SUN = np.array([0.5, 0.866])
-"""Unit vector over the ground towards the sun: east and south; shadows fall to the north-west."""
-_SUN_COTANGENT = 1.15
-"""Shadow length of something 1 m high; the sun stands 41 degrees high."""
 _TREE_HEIGHT = 5.5
 _REACH = 12.0
 """Metres by which what stands outside a block can change its pixels: the longest shadow."""
@@ -67,6 +64,7 @@ class _Ground:
     """Which pixels are forest."""
     shadow: np.ndarray
     """0 in the light to 1 in shadow, float32."""
+    moment: Moment
 
     def look(self, column: Look) -> np.ndarray:
         """One column of the look table, per pixel."""
@@ -77,7 +75,7 @@ class _Ground:
         return bool(self.looks[column].any())
 
 
-def render_block(seed: int, cell_size: float, row: int, col: int) -> Block:
+def render_block(seed: int, cell_size: float, row: int, col: int, moment: Moment = USUAL) -> Block:
     """Pixels and classes of canonical block (row, col): a pure function of its arguments."""
     margin = math.ceil(_REACH / cell_size) + 2
     steps = np.arange(-margin, SIDE + margin) + 0.5
@@ -85,12 +83,27 @@ def render_block(seed: int, cell_size: float, row: int, col: int) -> Block:
     corner = (float(x[0]) - cell_size / 2, float(y[0]) - cell_size / 2)
     extent = len(steps) * cell_size
     reach = (corner[0] - _REACH, corner[1] - _REACH, corner[0] + extent, corner[1] + extent)
-    features = features_in(seed, (reach[0], reach[1], reach[2] + _REACH, reach[3] + _REACH))
-    ground, classes = _lay_out(features, y, x, Affine(cell_size, 0.0, corner[0], 0.0, cell_size, corner[1]))
-    rng = generator(seed, Purpose.PIXELS, row, col)
+    box = (reach[0], reach[1], reach[2] + _REACH, reach[3] + _REACH)
+    features = features_in(seed, box) if moment is USUAL else features_at(seed, box, moment)
+    affine = Affine(cell_size, 0.0, corner[0], 0.0, cell_size, corner[1])
+    ground, classes = _lay_out(features, y, x, affine, moment)
+    rng = generator(seed, moment.pixels, row, col)
     light = _expose(ground, seed, cell_size, rng)
     inner = (slice(margin, margin + SIDE), slice(margin, margin + SIDE))
     return Block(_record(light[:, inner[0], inner[1]], rng), classes[inner])
+
+
+def burn_changes(seed: int, cell_size: float, row: int, col: int) -> np.ndarray:
+    """What happens between two dates at each pixel of canonical block (row, col): (SIDE, SIDE) uint8."""
+    side = SIDE * cell_size
+    x, y = col * side, row * side
+    box = (x, y, x + side, y + side)
+    rows, cols = blocks_reaching(box)
+    changed = join([changed_buildings(seed, i, j) for i in rows for j in cols])
+    changed = changed.take(changed.touching(box))
+    rings = [changed.ring(i) for i in range(len(changed))]
+    affine = Affine(cell_size, 0.0, x, 0.0, cell_size, y)
+    return burn(rings, changed.values, (SIDE, SIDE), affine).astype(np.uint8)
 
 
 def burn(rings: list[np.ndarray], values: np.ndarray, shape: tuple[int, int], affine: Affine) -> np.ndarray:
@@ -105,7 +118,9 @@ def burn(rings: list[np.ndarray], values: np.ndarray, shape: tuple[int, int], af
         return np.asarray(rasterize(shapes, out_shape=shape, transform=affine, fill=0, dtype="int32"))
 
 
-def _lay_out(features: Features, y: np.ndarray, x: np.ndarray, affine: Affine) -> tuple[_Ground, np.ndarray]:
+def _lay_out(
+    features: Features, y: np.ndarray, x: np.ndarray, affine: Affine, moment: Moment
+) -> tuple[_Ground, np.ndarray]:
     shape = len(y), len(x)
     rings = [features.ring(i) for i in range(len(features))]
     index = burn(rings, np.arange(len(features)), shape, affine).astype(np.intp)
@@ -113,19 +128,19 @@ def _lay_out(features: Features, y: np.ndarray, x: np.ndarray, affine: Affine) -
     looks = features.looks.T.copy()
     looks[Look.AXIS_ORIGIN] -= looks[Look.AXIS_X] * x[0] + looks[Look.AXIS_Y] * y[0]
     forest, roof = classes == FOREST, classes == BUILDING
-    shadow = _building_shadows(features, rings, shape, affine) & ~roof
-    shadow |= _tree_shadows(forest, affine.a) & ~forest & ~roof
-    return _Ground(y, x, looks.astype(np.float32), index, forest, shadow.astype(np.float32)), classes
+    shadow = _building_shadows(features, rings, shape, affine, moment) & ~roof
+    shadow |= _tree_shadows(forest, affine.a, moment) & ~forest & ~roof
+    return _Ground(y, x, looks.astype(np.float32), index, forest, shadow.astype(np.float32), moment), classes
 
 
 def _building_shadows(
-    features: Features, rings: list[np.ndarray], shape: tuple[int, int], affine: Affine
+    features: Features, rings: list[np.ndarray], shape: tuple[int, int], affine: Affine, moment: Moment
 ) -> np.ndarray:
     """Which pixels a building keeps the sun from, its own included."""
     tall = np.flatnonzero(features.heights)
     swept = []
     for i in tall:
-        away = -_SUN * _SUN_COTANGENT * features.heights[i]
+        away = -np.array(moment.sun) * moment.cotangent * features.heights[i]
         # Sweeping every edge along the shadow covers what the hull of both ends covers.
         ring, following = rings[i], np.roll(rings[i], -1, axis=0)
         swept += list(np.stack([ring, following, following + away, ring + away], axis=1))
@@ -133,15 +148,19 @@ def _building_shadows(
     return burn(swept, np.ones(len(swept)), shape, affine) > 0
 
 
-def _tree_shadows(forest: np.ndarray, cell_size: float) -> np.ndarray:
+def _tree_shadows(forest: np.ndarray, cell_size: float, moment: Moment) -> np.ndarray:
     """Which pixels lie behind the edge of a forest."""
     shaded = np.zeros_like(forest)
-    length = _TREE_HEIGHT * _SUN_COTANGENT / cell_size
+    length = _TREE_HEIGHT * moment.cotangent / cell_size
+    height, width = forest.shape
     for share in (0.35, 0.7, 1.0):
-        right, down = (round(length * share * side) for side in _SUN)
-        # A pixel is in shadow when what stands towards the sun, down and right of it, is forest.
-        height, width = forest.shape
-        shaded[: height - down, : width - right] |= forest[down:, right:]
+        right, down = (round(length * share * side) for side in moment.sun)
+        # A pixel is in shadow when what stands towards the sun, down and right or left of it, is forest.
+        aside, towards = (
+            slice(max(-right, 0), width - max(right, 0)),
+            slice(max(right, 0), width + min(right, 0)),
+        )
+        shaded[: height - down, aside] |= forest[down:, towards]
     return shaded
 
 
@@ -151,8 +170,9 @@ def _expose(ground: _Ground, seed: int, cell_size: float, rng: np.random.Generat
     if ground.wears(Look.STRIPES):
         texture += _stripes(ground, cell_size)
     texture *= _sunlight(ground, seed)
-    vigour = noise_window(seed, Purpose.VIGOUR, ground.y, ground.x, 75.0)
-    vigour += noise_window(seed, Purpose.VIGOUR, ground.y, ground.x, 420.0)
+    along = ground.x + ground.moment.season
+    vigour = noise_window(seed, Purpose.VIGOUR, ground.y, along, 75.0)
+    vigour += noise_window(seed, Purpose.VIGOUR, ground.y, along, 420.0)
     vigour *= ground.look(Look.VIGOUR)
     shadow = _blurred(_blurred(ground.shadow))
     light = np.empty((len(BANDS), *ground.index.shape), np.float32)
@@ -162,6 +182,8 @@ def _expose(ground: _Ground, seed: int, cell_size: float, rng: np.random.Generat
         out *= ground.look(Look(band))
         out *= texture
         out *= 1.0 - (1.0 - _SHADOW[band]) * shadow
+        if ground.moment.tint is not None:
+            out *= np.float32(ground.moment.tint[band])
         light[band] = _blurred(out)
     return light
 
@@ -229,11 +251,12 @@ def _sunlight(ground: _Ground, seed: int) -> np.ndarray:
     height += 1.6 * noise_window(seed, Purpose.RELIEF, y, x, 130.0)
     step = np.float32(x[1] - x[0])
     slope = np.zeros_like(height)
-    slope[:, :-1] += np.float32(_SUN[0]) * (height[:, :-1] - height[:, 1:])
-    slope[:-1] += np.float32(_SUN[1]) * (height[:-1] - height[1:])
+    sun = ground.moment.sun
+    slope[:, :-1] += np.float32(sun[0]) * (height[:, :-1] - height[:, 1:])
+    slope[:-1] += np.float32(sun[1]) * (height[:-1] - height[1:])
     slope *= ground.look(Look.RELIEF)
-    slope *= np.float32(_SUN_COTANGENT) / step
-    drift = noise_window(seed, Purpose.SUNLIGHT, y, x, 2300.0)
+    slope *= np.float32(ground.moment.cotangent) / step
+    drift = noise_window(seed, Purpose.SUNLIGHT, y, x + ground.moment.season, 2300.0)
     drift *= np.float32(0.05)
     drift += 1.0
     drift += slope

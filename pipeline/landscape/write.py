@@ -3,12 +3,12 @@
 import os
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyproj
 from rasterio.errors import RasterioError
@@ -18,12 +18,15 @@ from rasterloom.models.errors import CrsError, OutputError, OutputExistsError, S
 from rasterloom.pipeline.landscape.classes import LANDSCAPE_CLASSES
 from rasterloom.pipeline.landscape.imagery import needed_bytes, open_imagery
 from rasterloom.pipeline.landscape.outlines import scene_features, write_outlines
-from rasterloom.pipeline.landscape.render import SIDE, Block, render_block
+from rasterloom.pipeline.landscape.render import SIDE, render_block
 from rasterloom.pipeline.rasters.grid import Grid, Window, read_crs
 
 _NAMES = ("scene.tif", "labels.parquet", "labels_wgs84.parquet", "truth.tif")
 _CELL_SIZES = (0.1, 5.0)
 _LARGEST_SIZE = 2**20
+Made = TypeVar("Made")
+"""What is rendered for one canonical block."""
+
 _PLACE = (15.0, 48.0)
 """Longitude and latitude of the upper-left corner, where the CRS is made for that place."""
 
@@ -95,19 +98,13 @@ def generate_landscape(
     OutputError
         If the folder or the files cannot be written. Nothing half-written stays.
     """
-    _check(size, seed, cell_size)
-    grid = scene_grid(size, cell_size=cell_size, crs=crs)
+    grid = checked_grid(size, seed, cell_size, crs)
     target = Path(folder)
-    standing = [name for name in _NAMES if (target / name).exists()]
-    if standing and not overwrite:
-        raise OutputExistsError(
-            f"{target} already holds {', '.join(standing)}: give another folder, or overwrite=True."
-        )
-    with _written_whole(target, grid) as parts:
+    with written_whole(target, grid, _NAMES, overwrite=overwrite) as parts:
         scene, labels, labels_wgs84, truth = (parts[name] for name in _NAMES)
-        with open_imagery(scene, truth, grid) as imagery, _executor(client) as (executor, in_flight):
-            windows = list(_windows(size))
-            blocks = _render(executor, in_flight, seed, cell_size, windows)
+        with open_imagery(scene, truth, grid) as imagery:
+            windows = list(windows_of(size))
+            blocks = rendered(render_block, seed, cell_size, windows, client=client)
             for done, (window, block) in enumerate(zip(windows, blocks, strict=True), 1):
                 imagery.write(window, block)
                 if on_progress is not None:
@@ -138,7 +135,8 @@ def _corner(system: pyproj.CRS) -> tuple[float, float]:
     return round(x / 1000) * 1000.0, round(y / 1000) * 1000.0
 
 
-def _check(size: int, seed: int, cell_size: float) -> None:
+def checked_grid(size: int, seed: int, cell_size: float, crs: str) -> Grid:
+    """The grid of a scene. Raises SettingError or CrsError if a number is out of range or the CRS unfit."""
     if not 1 <= size <= _LARGEST_SIZE:
         raise SettingError(f"size={size} cannot work: use 1 to {_LARGEST_SIZE} pixels.")
     if not 0 <= seed < 2**63:
@@ -147,25 +145,44 @@ def _check(size: int, seed: int, cell_size: float) -> None:
         raise SettingError(
             f"cell_size={cell_size} shows no landscape: use {_CELL_SIZES[0]} to {_CELL_SIZES[1]} metres."
         )
+    return scene_grid(size, cell_size=cell_size, crs=crs)
 
 
-def _windows(size: int) -> Iterator[Window]:
+def windows_of(size: int) -> Iterator[Window]:
     """Canonical blocks cut at the scene's edge, row-major."""
     for row in range(0, size, SIDE):
         for col in range(0, size, SIDE):
             yield Window(row, col, min(SIDE, size - row), min(SIDE, size - col))
 
 
-def _render(
-    executor: Executor, in_flight: int, seed: int, cell_size: float, windows: list[Window]
-) -> Iterator[Block]:
-    """The blocks of all windows in order, a bounded number of them under way."""
-    waiting: deque[Future[Block]] = deque()
+def rendered(
+    render: Callable[[int, float, int, int], Made],
+    seed: int,
+    cell_size: float,
+    windows: Sequence[Window],
+    *,
+    client: Any = None,
+) -> Iterator[Made]:
+    """What ``render`` makes of the canonical blocks of all windows, in order, on threads or on a cluster."""
+    with _executor(client) as (executor, in_flight):
+        yield from _in_order(executor, in_flight, render, seed, cell_size, windows)
+
+
+def _in_order(
+    executor: Executor,
+    in_flight: int,
+    render: Callable[[int, float, int, int], Made],
+    seed: int,
+    cell_size: float,
+    windows: Sequence[Window],
+) -> Iterator[Made]:
+    """The blocks in order, a bounded number of them under way."""
+    waiting: deque[Future[Made]] = deque()
     for window in windows:
         if len(waiting) == in_flight:
             yield waiting.popleft().result()
         place = window.row // SIDE, window.col // SIDE
-        waiting.append(executor.submit(render_block, seed, cell_size, *place))
+        waiting.append(executor.submit(render, seed, cell_size, *place))
     while waiting:
         yield waiting.popleft().result()
 
@@ -186,12 +203,23 @@ def _executor(client: Any) -> Iterator[tuple[Executor, int]]:
 
 
 @contextmanager
-def _written_whole(folder: Path, grid: Grid) -> Iterator[dict[str, Path]]:
-    """Temporary files that get their names only when all of them are complete."""
-    parts = {name: folder / f".{name}.partial" for name in _NAMES}
+def written_whole(
+    folder: Path, grid: Grid, names: Sequence[str], *, overwrite: bool, scenes: int = 1
+) -> Iterator[dict[str, Path]]:
+    """Temporary files that get their names only when all of them are complete.
+
+    Raises OutputExistsError if one of the names is there and is not to be replaced.
+    """
+    standing = [name for name in names if (folder / name).exists()]
+    if standing and not overwrite:
+        raise OutputExistsError(
+            f"{folder} already holds {', '.join(standing)}: give another folder, or overwrite=True."
+        )
+    needed = needed_bytes(grid, scenes=scenes)
+    parts = {name: folder / f".{name}.partial" for name in names}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if shutil.disk_usage(folder).free < 0.85 * needed_bytes(grid):
+        if shutil.disk_usage(folder).free < 0.85 * needed:
             raise OSError("too little space is free")
         try:
             yield parts
@@ -203,5 +231,5 @@ def _written_whole(folder: Path, grid: Grid) -> Iterator[dict[str, Path]]:
     except (OSError, RasterioError) as error:
         raise OutputError(
             f"the landscape could not be written to {folder}, which needs about "
-            f"{needed_bytes(grid) / 1e6:.0f} MB there: {error}. Give a folder with room that can be written."
+            f"{needed / 1e6:.0f} MB there: {error}. Give a folder with room that can be written."
         ) from error

@@ -52,8 +52,9 @@ def write_contents(contents: Contents, folder: Path) -> None:
     written = dict(files)
     if contents.optimizer_state is not None:
         written[OPTIMIZER] = _pickled(contents.optimizer_state)
-    # a class for several tasks has the script of its usual one
-    scripted = contents.save_inference_file and model.spec.task == row.task
+    # a class for several tasks has the script of its usual one; for some tasks no script is known
+    known = bool(row.inference_function) and model.spec.task == row.task
+    scripted = contents.save_inference_file and known
     if scripted:
         written[row.inference_function] = inference_script(row).encode()
     if contents.report:

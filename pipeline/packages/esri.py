@@ -132,6 +132,7 @@ class PixelFunction:
 _FUNCTIONS = {
     Task.PIXELS: ("rasterloom.pipeline.packages.esri", "PixelFunction"),
     Task.OBJECTS: ("rasterloom.pipeline.packages.esri_objects", "ObjectFunction"),
+    Task.SCENES: ("rasterloom.pipeline.packages.esri_scenes", "SceneFunction"),
 }
 """Module and class that a package's script inherits from."""
 

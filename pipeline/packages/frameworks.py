@@ -21,12 +21,13 @@ from rasterloom.models.errors import MissingExtraError, SettingError
 from rasterloom.models.networks.outputs import first_tensor
 from rasterloom.models.networks.programs import FAULTS, Program, ProgramKind, open_program, write_down
 from rasterloom.models.pixels.foreign import TorchModel
+from rasterloom.models.scenes.foreign import TorchSceneClassifier
 
 TOLERANCE = 1e-4
 """Largest difference of a program's answers from the network's, of the largest answer or of 1."""
 
 
-def as_program(model: Any, framework: str) -> tuple[TorchModel, Program]:
+def as_program(model: Any, framework: str) -> tuple[TorchModel | TorchSceneClassifier, Program]:
     """The model with its network written down, for the same images, classes and scaling.
 
     Its answers were compared with the network's: on a batch, on a single tile, and on a larger one. Where a
@@ -35,7 +36,7 @@ def as_program(model: Any, framework: str) -> tuple[TorchModel, Program]:
     Parameters
     ----------
     model
-        A pixel classifier.
+        A classifier of pixels or of whole chips.
     framework
         ``torchscript`` or ``onnx``.
 
@@ -46,7 +47,7 @@ def as_program(model: Any, framework: str) -> tuple[TorchModel, Program]:
     MissingExtraError
         If a package is missing that writes ONNX.
     """
-    if model.spec.task is not Task.PIXELS:
+    if model.spec.task not in (Task.PIXELS, Task.SCENES):
         raise SettingError(
             f"framework={framework!r} cannot work for a model of {model.spec.task}: its answers are more "
             "than one array. Use framework='PyTorch'."
@@ -59,15 +60,22 @@ def as_program(model: Any, framework: str) -> tuple[TorchModel, Program]:
     scores = _Scores(copy.deepcopy(model.network).cpu(), _hidden(model)).eval().requires_grad_(False)
     side, multiple = model.spec.tile_size, model.tile_multiple
     generator = torch.Generator().manual_seed(0)
+    # some networks for whole chips take them in one size
+    more = side if model.spec.task is Task.SCENES and multiple == side else side + multiple
     example, single, larger = (
         torch.randn(count, model.spec.band_count, edge, edge, generator=generator)
-        for count, edge in ((2, side), (1, side), (1, side + multiple))
+        for count, edge in ((2, side), (1, side), (1, more))
     )
     program = _program(scores, (example, single, larger), framework, name=model.spec.model)
     parameters = {"name": model.spec.model, "outputs": "logits", "tile_multiple": multiple}
-    spec = replace(model.spec, model="TorchModel", parameters=parameters)
+    kind: type[TorchModel | TorchSceneClassifier] = TorchModel
+    if model.spec.task is Task.SCENES:
+        told = ("multilabel", "crop_size_fixed", "blacken_around_feature")
+        parameters |= {name: model.spec.parameters[name] for name in told}
+        kind = TorchSceneClassifier
+    spec = replace(model.spec, model=kind.__name__, parameters=parameters)
     with _silence():
-        ready = TorchModel.from_program(spec, program, trust=True, source=f"the {framework} program")
+        ready = kind.from_program(spec, program, trust=True, source=f"the {framework} program")
     ready.history = model.history
     return ready, program
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rasterloom.models.contract import ModelSpec
+from rasterloom.models.contract import ModelSpec, Task
 from rasterloom.models.history import History
 from rasterloom.pipeline.metrics.pixels import Confusion
 from rasterloom.pipeline.packages.findings import RESULTS, Findings
@@ -186,7 +186,7 @@ def _judgement(spec: ModelSpec, findings: Findings) -> list[str]:
 
 
 def _confusion(spec: ModelSpec, confusion: Confusion | None) -> list[str]:
-    """Pixels of each true class (rows) by predicted class (columns), coloured by their share of the row.
+    """Pixels or chips of each true class (rows) by predicted class (columns), coloured by share of the row.
 
     A class that is in neither is left out.
     """
@@ -201,8 +201,9 @@ def _confusion(spec: ModelSpec, confusion: Confusion | None) -> list[str]:
         cells = "".join(_cell(count, sum(row)) for count in row)
         lines.append(f"<tr><th>{label}</th>{cells}</tr>")
     head = "".join(f"<th>{label}</th>" for label in labels)
+    counted = "Chips" if spec.task is Task.SCENES else "Pixels"
     return [
-        "<h2>Confusion matrix</h2><p>Pixels of the validation set: rows are the truth, columns the "
+        f"<h2>Confusion matrix</h2><p>{counted} of the validation set: rows are the truth, columns the "
         "prediction, shares are of the row.</p>",
         f"<table><tr><th>truth</th>{head}</tr>{''.join(lines)}</table>",
     ]

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from rasterloom.pipeline.rasters.gdal import FAILURES, open_source, reading
+from rasterloom.pipeline.rasters.pairs import Pair
 from rasterloom.pipeline.rasters.raster import Raster
 
 
@@ -11,6 +12,8 @@ def origins_of(raster: Raster) -> set[str]:
 
     Empty for an array that was computed.
     """
+    if isinstance(raster.array, Pair):
+        return origins_of(raster.array.first) | origins_of(raster.array.second)
     if raster.path is None:
         return {_resolved(raster.name)}
     try:

@@ -12,6 +12,7 @@ import numpy as np
 from rasterloom.cluster.places import Place
 from rasterloom.models.errors import SettingError
 from rasterloom.pipeline.rasters.grid import Window
+from rasterloom.pipeline.rasters.pairs import Pair
 from rasterloom.pipeline.rasters.raster import Pixels, Raster
 
 CHUNK = 512
@@ -24,7 +25,10 @@ _WHOLE = "whole"
 """Attribute that such a store gets when it is written to the end."""
 
 _loaded: dict[str, Any] = {}
-"""Computed arrays that this process has read, by digest: few, as a run has one."""
+"""Computed arrays that this process has read, by digest."""
+
+_MOST_LOADED = 2
+"""Computed arrays that are kept: a run has one, or one of each of two dates."""
 
 _loading = threading.Lock()
 
@@ -53,7 +57,8 @@ class StoredGraph:
                 content = self.place.read(self.name)
                 if hashlib.sha256(content).hexdigest() != self.digest:
                     raise OSError(f"{self.place}/{self.name} is not what was written there")
-                _loaded.clear()
+                while len(_loaded) >= _MOST_LOADED:
+                    del _loaded[next(iter(_loaded))]
                 _loaded[self.digest] = cloudpickle.loads(content)
             return _loaded[self.digest]
 
@@ -79,6 +84,10 @@ def pinned(raster: Raster, place: "Place | Path | str") -> Raster:
     place = Place.of(place)
     if raster.array is None:
         return _pinned_text(raster, place)
+    if isinstance(raster.array, Pair):
+        return replace(
+            raster, array=Pair(pinned(raster.array.first, place), pinned(raster.array.second, place))
+        )
     if isinstance(raster.array, Pixels):
         return raster
     if raster.array.chunks is None:

@@ -19,6 +19,14 @@ class Pixels(Protocol):
         """The pixels (band, row, column) of a window of the native grid."""
 
 
+@runtime_checkable
+class JudgedPixels(Pixels, Protocol):
+    """Pixels that know themselves which of them hold something. They are read on their native grid."""
+
+    def read_valid(self, window: Window, bands: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """The pixels (band, row, column) of a window, and where they are valid: (row, column) of bool."""
+
+
 @dataclass(frozen=True)
 class Raster:
     """A source of pixels on a grid. Made by :func:`rasterloom.pipeline.rasters.open.describe`."""

@@ -123,6 +123,8 @@ def _step(model: Any, batch: Any, *, training: bool) -> None:
         with torch.inference_mode():
             if model.spec.task == Task.OBJECTS:
                 model.detect(batch[0])
+            elif model.spec.task == Task.CHANGE:
+                model.change_logits(*batch[0])
             else:
                 model.probabilities(model.network(batch[0]))
         return
@@ -131,7 +133,7 @@ def _step(model: Any, batch: Any, *, training: bool) -> None:
         parameter.grad = None
 
 
-def _chips(model: ImageryModel, size: int, device: torch.device) -> tuple[torch.Tensor, Any]:
+def _chips(model: ImageryModel, size: int, device: torch.device) -> tuple[Any, Any]:
     """A batch of noise as the model takes it: memory does not depend on what chips show."""
     spec = model.spec
     multiple = model.tile_multiple
@@ -141,8 +143,12 @@ def _chips(model: ImageryModel, size: int, device: torch.device) -> tuple[torch.
     images = images.to(device, memory_format=torch.channels_last)
     if spec.task == Task.OBJECTS:
         return images, [_noise_objects(side, len(spec.classes), generator, device) for _ in range(size)]
-    targets = torch.randint(0, len(spec.output_values), (size, side, side), generator=generator)
-    return images, targets.to(device)
+    if spec.task == Task.SCENES:
+        labels = torch.arange(size, device=device) % len(spec.output_values)
+        several = bool(getattr(model, "multilabel", False))
+        return images, torch.nn.functional.one_hot(labels, len(spec.output_values)) if several else labels
+    targets = torch.randint(0, len(spec.output_values), (size, side, side), generator=generator).to(device)
+    return ((images, images.clone()) if spec.task == Task.CHANGE else images), targets
 
 
 def _noise_objects(

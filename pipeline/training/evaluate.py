@@ -13,15 +13,17 @@ from rasterloom.models.errors import SettingError
 from rasterloom.models.imagery import ImageryModel
 from rasterloom.models.services import service
 from rasterloom.pipeline.datasets.data import ImageryData
+from rasterloom.pipeline.metrics.change import ChangeScores
 from rasterloom.pipeline.metrics.objects import Matches
 from rasterloom.pipeline.metrics.pixels import Confusion
-from rasterloom.pipeline.training.learning import judge_for, match_batch
+from rasterloom.pipeline.metrics.scenes import LabelCounts
+from rasterloom.pipeline.training.learning import judge_for, match_batch, scene_scores
 from rasterloom.pipeline.training.processor import cpu_is_wanted
 
 
 def evaluate(
     model: ImageryModel, data: ImageryData, show_progress: bool = True, **settings: float
-) -> Confusion | Matches:
+) -> Confusion | Matches | ChangeScores | LabelCounts:
     """Judge the model on the validation chips.
 
     The network is left as it was: on its device, training or not.
@@ -37,8 +39,10 @@ def evaluate(
 
     Returns
     -------
-    Confusion or Matches
-        Pixels of each true class by the class they were given; or of each found object whether it is right.
+    Confusion, Matches, ChangeScores or LabelCounts
+        Pixels of each true class by the class they were given; or of each found object whether it is right;
+        or how well changed pixels are found; or chips, of one label each, by the class they were given, or
+        chips with and without each class by whether they were given it.
 
     Raises
     ------
@@ -65,6 +69,12 @@ def evaluate(
 def predicted(model: Any, images: torch.Tensor) -> torch.Tensor:
     """Position of the likeliest class of each pixel, (N, H, W) int64."""
     positions: torch.Tensor = model.probabilities(model.network(images)).argmax(dim=1)
+    return positions
+
+
+def predicted_change(model: Any, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+    """Position of the likeliest class of change of each pixel, (N, H, W) int64; 0 is no change."""
+    positions: torch.Tensor = model.probabilities(model.change_logits(before, after)).argmax(dim=1)
     return positions
 
 
@@ -100,6 +110,18 @@ def _of_pixels(model: ImageryModel, data: ImageryData, batches: Any) -> Confusio
     return Confusion(data.output_values, counts.numpy())
 
 
+def _of_change(model: Any, data: ImageryData, batches: Any) -> ChangeScores:
+    judge = judge_for(model)
+    counts = judge.merged(judge.tally(predicted_change(model, *batch[0]), batch) for batch in batches)
+    return ChangeScores(Confusion(data.output_values, counts.numpy()))
+
+
+def _of_scenes(model: Any, data: ImageryData, batches: Any) -> Confusion | LabelCounts:
+    judge = judge_for(model)
+    tallies = (judge.tally(model.classify_chips(batch[0]), batch) for batch in batches)
+    return scene_scores(model, judge.merged(tallies))
+
+
 def _of_objects(
     model: Any,
     data: ImageryData,
@@ -127,11 +149,15 @@ def find_objects(
     return list(service("find_all_ways")(model, images, **settings))
 
 
-_EVALUATIONS: dict[Task, Callable[..., Confusion | Matches]] = {
+_EVALUATIONS: dict[Task, Callable[..., Confusion | Matches | ChangeScores | LabelCounts]] = {
     Task.PIXELS: _of_pixels,
+    Task.SCENES: _of_scenes,
     Task.OBJECTS: _of_objects,
+    Task.CHANGE: _of_change,
 }
 _SETTINGS: dict[Task, tuple[str, ...]] = {
     Task.PIXELS: (),
+    Task.SCENES: (),
     Task.OBJECTS: ("threshold", "iou", "masks", "tta"),
+    Task.CHANGE: (),
 }

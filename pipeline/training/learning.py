@@ -9,8 +9,10 @@ import torch
 from rasterloom.models.contract import Task
 from rasterloom.models.errors import SettingError
 from rasterloom.models.imagery import ImageryModel
+from rasterloom.pipeline.metrics.change import ChangeScores
 from rasterloom.pipeline.metrics.objects import Matches
 from rasterloom.pipeline.metrics.pixels import Confusion
+from rasterloom.pipeline.metrics.scenes import LabelCounts
 
 
 class Judge(ABC):
@@ -61,11 +63,7 @@ class PixelJudge(Judge):
 
     def merged(self, tallies: Iterable[torch.Tensor]) -> torch.Tensor:
         """The sum, on the CPU."""
-        size = len(self.model.spec.output_values)
-        total = torch.zeros((size, size), dtype=torch.int64)
-        for counts in tallies:
-            total += counts.cpu()
-        return total
+        return _summed(tallies, len(self.model.spec.output_values))
 
     def figures(self, tally: torch.Tensor) -> dict[str, float]:
         """Accuracy, and means over the classes that count."""
@@ -97,7 +95,58 @@ class ObjectJudge(Judge):
         return {"average_precision": tally.mean_average_precision()}
 
 
-_JUDGES: dict[Task, type[Judge]] = {Task.PIXELS: PixelJudge, Task.OBJECTS: ObjectJudge}
+@final
+class ChangeJudge(Judge):
+    """Counts pixels of each true change by what was found there."""
+
+    columns = ("precision", "recall", "f1", "iou")
+
+    def tally(self, predictions: torch.Tensor, batch: Any) -> torch.Tensor:
+        """Counts (K, K) int64 on the batch's device; pixels whose target is negative count nowhere."""
+        return count_batch(predictions, batch[1], len(self.model.spec.output_values))
+
+    def merged(self, tallies: Iterable[torch.Tensor]) -> torch.Tensor:
+        """The sum, on the CPU."""
+        return _summed(tallies, len(self.model.spec.output_values))
+
+    def figures(self, tally: torch.Tensor) -> dict[str, float]:
+        """Figures of the changed pixels of all batches."""
+        scores = ChangeScores(Confusion(self.model.spec.output_values, tally.cpu().numpy()))
+        return {name: getattr(scores, name) for name in self.columns}
+
+
+@final
+class SceneJudge(Judge):
+    """Counts chips of each true class by the class they were given; of several labels, each by itself."""
+
+    columns = ("accuracy", "f1")
+
+    def tally(self, predictions: torch.Tensor, batch: Any) -> torch.Tensor:
+        """Counts (K, K) int64, or (K, 2, 2) where chips have several labels; see :func:`count_labels`."""
+        several = bool(getattr(self.model, "multilabel", False))
+        return count_labels(predictions, batch[1], several=several)
+
+    def merged(self, tallies: Iterable[torch.Tensor]) -> torch.Tensor:
+        """The sum, on the CPU."""
+        size = len(self.model.spec.output_values)
+        several = bool(getattr(self.model, "multilabel", False))
+        total = torch.zeros((size, 2, 2) if several else (size, size), dtype=torch.int64)
+        for counts in tallies:
+            total += counts.cpu()
+        return total
+
+    def figures(self, tally: torch.Tensor) -> dict[str, float]:
+        """Share of right labels, and F1, the mean over the classes."""
+        scores = scene_scores(self.model, tally)
+        return {"accuracy": scores.accuracy, "f1": scores.mean_f1()}
+
+
+_JUDGES: dict[Task, type[Judge]] = {
+    Task.PIXELS: PixelJudge,
+    Task.OBJECTS: ObjectJudge,
+    Task.SCENES: SceneJudge,
+    Task.CHANGE: ChangeJudge,
+}
 
 
 def judge_for(model: ImageryModel) -> Judge:
@@ -127,6 +176,41 @@ def count_batch(
     return torch.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 
+def count_labels(
+    probabilities: torch.Tensor, labels: torch.Tensor, *, several: bool, threshold: float = 0.5
+) -> torch.Tensor:
+    """Chips of each true class by the class they were given, int64 on the tensors' device.
+
+    Parameters
+    ----------
+    probabilities
+        (N, K) of each class for each chip.
+    labels
+        (N,) positions, negative for chips that count nowhere; or with ``several`` (N, K), 1 where a class
+        occurs.
+    threshold
+        With ``several``, least probability of a class that a chip is given.
+
+    Returns
+    -------
+    torch.Tensor
+        (K, K), rows are the truth; with ``several`` (K, 2, 2), for each class chips without it and with it
+        by whether they were given it.
+    """
+    classes = probabilities.shape[1]
+    if not several:
+        return count_batch(probabilities.argmax(dim=1), labels, classes)
+    truth, given = (labels > 0.5).long(), (probabilities >= threshold).long()
+    pairs = 4 * torch.arange(classes, device=labels.device) + 2 * truth + given
+    return torch.bincount(pairs.flatten(), minlength=4 * classes).reshape(classes, 2, 2)
+
+
+def scene_scores(model: Any, tally: torch.Tensor) -> Confusion | LabelCounts:
+    """What counts of :func:`count_labels` say of a model."""
+    kind = LabelCounts if getattr(model, "multilabel", False) else Confusion
+    return kind(model.spec.output_values, tally.cpu().numpy())
+
+
 def match_batch(
     found: Sequence[Mapping[str, torch.Tensor]],
     targets: Sequence[Mapping[str, torch.Tensor]],
@@ -149,6 +233,13 @@ def match_batch(
         for target, chip in zip(targets, found, strict=True)
     ]
     return Matches.merged([Matches.empty(classes), *parts])
+
+
+def _summed(tallies: Iterable[torch.Tensor], size: int) -> torch.Tensor:
+    total = torch.zeros((size, size), dtype=torch.int64)
+    for counts in tallies:
+        total += counts.cpu()
+    return total
 
 
 def _plain(chip: Mapping[str, torch.Tensor]) -> dict[str, Any]:

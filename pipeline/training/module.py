@@ -136,7 +136,7 @@ class TrainingModule(LightningModule):
         loss = self._model.training_loss(batch)
         if (loss.device.type == "cpu" or number % _LOOK_EVERY == 0) and not bool(torch.isfinite(loss)):
             raise SettingError(self._not_a_number())
-        self._epoch.train.add(loss, len(batch[0]))
+        self._epoch.train.add(loss, len(batch[1]))
         return loss * self._share_of(number)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, number: int) -> None:
@@ -147,7 +147,7 @@ class TrainingModule(LightningModule):
     def validation_step(self, batch: Any, number: int) -> None:
         """Judge one batch of the validation set."""
         loss, predictions = self._model.judged(batch)
-        self._epoch.valid.add(loss, len(batch[0]))
+        self._epoch.valid.add(loss, len(batch[1]))
         tally = self._judge.tally(predictions, batch)
         # one tally at a time: a validation set may be long
         before = self._epoch.tallies

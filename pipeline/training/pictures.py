@@ -22,8 +22,15 @@ from rasterloom.pipeline.datasets.pictures import (
     show_in_notebook,
     true_color,
 )
-from rasterloom.pipeline.training.evaluate import fastest_device, find_objects, judging, predicted
+from rasterloom.pipeline.training.evaluate import (
+    fastest_device,
+    find_objects,
+    judging,
+    predicted,
+    predicted_change,
+)
 from rasterloom.pipeline.training.rates import RateCurve
+from rasterloom.pipeline.training.scene_pictures import show_scenes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,6 +74,8 @@ def plot_rates(curve: RateCurve) -> "Figure":
 def show_results(model: ImageryModel, data: ImageryData, rows: int = 5, **kwargs: Any) -> "Figure":
     """A picture of validation chips: image, truth and what the model makes of it; objects lie on the image.
 
+    Of change there are the images of both dates, the true and the found one.
+
     Parameters
     ----------
     rows
@@ -80,6 +89,7 @@ def show_results(model: ImageryModel, data: ImageryData, rows: int = 5, **kwargs
         whose colours objects take in turn, instead of the colours of classes; ``side``: of each picture in
         inches (2.6); ``first``: chip to begin with (0); ``tta``: whether chips are also seen turned and
         mirrored; ``mask_threshold``: least probability of a pixel of an outline, where the model knows it.
+        Of whole chips, four of which make a row, ``thresh``: least probability of one of several labels.
 
     Raises
     ------
@@ -90,6 +100,10 @@ def show_results(model: ImageryModel, data: ImageryData, rows: int = 5, **kwargs
         raise SettingError(f"rows={rows!r} cannot work: give a whole number, 1 or more.")
     if model.spec.task == Task.OBJECTS:
         return _show_objects(model, data, rows, **kwargs)
+    if model.spec.task == Task.SCENES:
+        return show_scenes(model, data, rows, **kwargs)
+    if model.spec.task == Task.CHANGE:
+        return _show_change(model, data, rows, **kwargs)
     check_stretch(kwargs)
     alpha = float(kwargs.pop("alpha", 1.0))
     images, targets, positions = _some_results(model, data, rows)
@@ -140,6 +154,26 @@ def _show_objects(
                     _draw(panel, objects, data.classes, mode=mode, colours=colours, alpha=alpha)
     if colours is None or mode != "mask":
         add_legend(figure, data.classes)
+    return figure
+
+
+def _show_change(model: Any, data: ImageryData, rows: int, *, alpha: float = 1.0, **stretch: Any) -> "Figure":
+    check_stretch(stretch)
+    some = _some_chips(data, rows)
+    titles = ("before", "after", "truth", "prediction")
+    figure = new_figure(rows=len(some.valid), columns=len(titles), titles=titles)
+    panels, device = iter(figure.axes), fastest_device()
+    with judging(model.network, device):
+        for (before, after), targets in some.valid_loader(device=device):
+            found = predicted_change(model, before, after)
+            for first, second, *maps in zip(before, after, targets, found, strict=True):
+                for image, bands in ((first, data.bands), (second, data.bands2 or data.bands)):
+                    chip_picture(next(panels), image.cpu().numpy(), bands, **stretch)
+                under = true_color(second.cpu().numpy(), bands=data.bands2 or data.bands, **stretch)
+                for positions in maps:
+                    colors = class_colors(positions.cpu().numpy(), data.classes)
+                    next(panels).imshow(alpha * colors + (1 - alpha) * under, interpolation="nearest")
+    add_legend(figure, data.classes)
     return figure
 
 

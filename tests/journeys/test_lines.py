@@ -5,42 +5,18 @@ from pathlib import Path
 import geopandas
 import numpy as np
 import pytest
-import rasterio
-import shapely
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from rasterloom.pipeline import apls, extract_lines, generate_landscape, line_quality
 from rasterloom.pipeline.landscape.classes import ROAD
-from rasterloom.pipeline.landscape.features import BLOCK
-from rasterloom.pipeline.landscape.roads import road_sections, street_lines
+from tests.support.roads import true_lines
 
 SIZE = 1024
 
 
-def _true_lines(seed: int, corner: tuple[float, float], size: float) -> geopandas.GeoSeries:
-    """Middles of all roads and streets in a scene."""
-    blocks = range(-1, int(np.ceil(size / BLOCK)) + 1)
-    lines = [
-        line
-        for row in blocks
-        for col in blocks
-        for line in [*road_sections(seed, row, col)[0], *street_lines(seed, row, col)]
-    ]
-    shapes = shapely.linestrings(
-        np.concatenate(lines), indices=np.repeat(np.arange(len(lines)), [*map(len, lines)])
-    )
-    inside = shapely.intersection(shapes, shapely.box(0, 0, size, size))
-    # streets run along the lattice that roads run along: what is there twice is one line
-    merged = shapely.line_merge(shapely.union_all(inside))
-    placed = shapely.transform(merged, lambda points: points * [1.0, -1.0] + corner)
-    return geopandas.GeoSeries(shapely.get_parts(placed), crs=32633)
-
-
 def test_roads_of_a_generated_scene_are_found_and_connected(tmp_path: Path) -> None:
     scene = generate_landscape(tmp_path / "scene", size=SIZE, seed=3)
-    with rasterio.open(scene.truth) as truth:
-        corner = (truth.transform.c, truth.transform.f)
     output = extract_lines(
         scene.truth,
         tmp_path / "roads.parquet",
@@ -52,7 +28,7 @@ def test_roads_of_a_generated_scene_are_found_and_connected(tmp_path: Path) -> N
         progress=False,
     )
     roads = geopandas.read_parquet(output)
-    true = _true_lines(3, corner, float(SIZE))
+    true = true_lines(scene, 3)
     assert len(true) > 10
     quality = line_quality(true, roads, 4.0)
     assert quality.quality >= 0.8

@@ -184,7 +184,8 @@ def test_a_network_that_does_not_fit_is_explained(make, changes, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"task": "scenes"}, "for scenes is not here yet: use task='pixels' or task='objects'"),
+        ({"task": "images"}, "for images is not here yet: use task='pixels' or task='objects' or"),
+        ({"multilabel": True}, "multilabel=True is for task='scenes', and this is for pixels"),
         ({"task": "segmentation"}, "is for one of pixels, objects"),
         ({"tile_size": 0}, "tile_size=0"),
         ({"tile_size": 33, "tile_multiple": 2}, "use tile_size=34"),

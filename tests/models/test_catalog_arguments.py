@@ -7,15 +7,14 @@ import torch
 
 from rasterloom.models.build import build
 from rasterloom.models.catalog import find_adapter
-from rasterloom.models.contract import Task
 from tests.support.adapters import (
     TRAINABLE,
     adapter_model,
     adapter_spec,
     answers,
+    classifiers,
     learnable,
     noise,
-    of_task,
     same_answers,
     seeded_loss,
 )
@@ -30,6 +29,12 @@ _PIXELS = {
     "dice_loss_average": {"dice_loss_fraction": 0.5, "dice_loss_average": "macro"},
     "ignore_classes": {"ignore_classes": [2]},
 }
+_HOURGLASS = ("hourglass_stacks", "hourglass_depth", "hourglass_channels")
+_ROADS = {
+    **_PIXELS,
+    "gaussian_thresh": {"gaussian_thresh": 0.4},
+    "orient_theta": {"orient_theta": 1},
+}
 _REGIONS = {
     "rpn_pre_nms_top_n_train": {"rpn_pre_nms_top_n_train": 20},
     "rpn_post_nms_top_n_train": {"rpn_post_nms_top_n_train": 10},
@@ -43,9 +48,12 @@ _REGIONS = {
     "box_positive_fraction": {"box_positive_fraction": 0.01},
 }
 LOSS = {
-    **{row.name: _PIXELS for row in of_task(Task.PIXELS)},
+    **{row.name: _PIXELS for row in classifiers()},
+    "MultiTaskRoadExtractor": _ROADS,
+    "ConnectNet": _ROADS,
     "FasterRCNN": _REGIONS,
     "MaskRCNN": _REGIONS,
+    "FeatureClassifier": {"mixup": {"mixup": True}},
     "SingleShotDetector": {
         "drop": {"drop": 0.6},
         "focal_loss": {"focal_loss": True},
@@ -61,6 +69,12 @@ BEFORE = {
 }
 """What a setting has an effect beside."""
 
+_ROAD_SHAPE = {
+    "backbone": {"backbone": "resnet18"},
+    "encoder_depth": {"encoder_depth": 4},
+    "mtl_model": {"mtl_model": "hourglass"},
+    "orient_bin_size": {"orient_bin_size": 30},
+}
 _REGION_SHAPE = {
     "backbone": {"backbone": "resnet18"},
     "encoder_depth": {"encoder_depth": 4},
@@ -89,6 +103,17 @@ SHAPE = {
         "decoder_channels": {"decoder_channels": 24},
         "pointrend": {"pointrend": True},
     },
+    "HEDEdgeDetector": {
+        "backbone": {"backbone": "resnet18"},
+        "encoder_depth": {"encoder_depth": 4},
+    },
+    "BDCNEdgeDetector": {
+        "backbone": {"backbone": "resnet18"},
+        "encoder_depth": {"encoder_depth": 4},
+        "scale_channels": {"scale_channels": 16},
+    },
+    "MultiTaskRoadExtractor": _ROAD_SHAPE,
+    "ConnectNet": _ROAD_SHAPE,
     "FasterRCNN": _REGION_SHAPE,
     "RetinaNet": {
         "backbone": {"backbone": "resnet18"},
@@ -112,6 +137,14 @@ SHAPE = {
         "ratios": {"ratios": [[1.0, 1.0], [1.0, 0.5]]},
         "ssd_version": {"ssd_version": 1},
     },
+    "ChangeDetector": {
+        "backbone": {"backbone": "resnet18"},
+        "encoder_depth": {"encoder_depth": 4},
+        "attention_type": {"attention_type": "BAM"},
+        "finest_stride": {"finest_stride": 2},
+        "decoder_channels": {"decoder_channels": [16, 32, 24]},
+    },
+    "FeatureClassifier": {"backbone": {"backbone": "resnet18"}},
     "YOLOv3": {
         "backbone": {"backbone": "resnet18"},
         "head_channels": {"head_channels": [16, 16, 32]},
@@ -138,7 +171,8 @@ FOUND = {
 }
 """Settings under which the same weights find other objects, by model class."""
 
-ELSEWHERE = {"class_balancing", "pretrained", "keep_dilation", "bias"}
+_CHIPS = ("oversample", "multilabel", "metadata_mode", "crop_size_fixed", "blacken_around_feature")
+ELSEWHERE = {"class_balancing", "pretrained", "keep_dilation", "bias", *_HOURGLASS, *_CHIPS}
 """Settings that have a test of their own below or beside the adapter."""
 FIXED = {"YOLOv3": {"encoder_depth"}}
 """Settings of which one value alone works, by model class."""

@@ -1,15 +1,15 @@
-"""What every model class must do that gives pixels a class."""
+"""What every model class must do that gives pixels one of many classes."""
 
 import json
 
 import pytest
 import torch
 
-from rasterloom.models.contract import ModelSpec, Task
-from tests.support.adapters import adapter_model, images, kinds, learnable, of_task, seeded_loss
+from rasterloom.models.contract import ModelSpec
+from tests.support.adapters import adapter_model, classifiers, images, kinds, learnable, seeded_loss
 
 pytestmark = [
-    pytest.mark.parametrize("row", of_task(Task.PIXELS), ids=lambda row: row.name),
+    pytest.mark.parametrize("row", classifiers(), ids=lambda row: row.name),
     pytest.mark.usefixtures("one_thread"),
 ]
 

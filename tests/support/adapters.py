@@ -30,10 +30,16 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "UnetClassifier": {**_TINY, "decoder_channels": [16, 16, 8]},
     "PSPNetClassifier": {**_TINY, "decoder_channels": [16, 16, 8]},
     "DeepLab": {**_TINY, "decoder_channels": 32},
+    "HEDEdgeDetector": _TINY,
+    "BDCNEdgeDetector": {**_TINY, "scale_channels": 8},
+    "MultiTaskRoadExtractor": {**_TINY, "mtl_model": "linknet"},
+    "ConnectNet": {**_TINY, "mtl_model": "linknet"},
     "FasterRCNN": _TINY_REGIONS,
     "RetinaNet": {**_TINY, "pyramid_channels": 32, "finest_stride": 4},
     "MaskRCNN": {**_TINY_REGIONS, "mask_channels": 32},
     "SingleShotDetector": {**_TINY, "head_channels": 32, "grids": [16, 8], "zooms": [2.0, 4.0]},
+    "ChangeDetector": {**_TINY, "decoder_channels": [16, 32, 16]},
+    "FeatureClassifier": {"backbone": "timm:test_resnet", "pretrained": False},
     "YOLOv3": {
         "backbone": "timm:test_resnet",
         "pretrained": False,
@@ -51,10 +57,15 @@ KINDS: dict[str, list[dict[str, Any]]] = {
         {**_POINTREND, "decoder_channels": None},
     ],
     "DeepLab": [{}, {"pointrend": True}, {**_POINTREND, "keep_dilation": True}],
+    "ConnectNet": [{"mtl_model": "hourglass", "hourglass_depth": 2, "hourglass_channels": 16}],
     "MaskRCNN": [{}, {"pointrend": True}],
     "SingleShotDetector": [{}, {"ssd_version": 1, "grids": [8, 4], "zooms": [2.0]}, {"focal_loss": True}],
+    "ChangeDetector": [{}, {"attention_type": "BAM", "finest_stride": 2}],
 }
 """Settings under which a class is a network of another kind; the smallest ones where it has no entry."""
+
+ONE_CLASS = {"HEDEdgeDetector", "BDCNEdgeDetector"}
+"""Models for pixels that know one class besides background."""
 
 RATES: dict[str, float] = {
     "FasterRCNN": 3e-3,
@@ -66,7 +77,7 @@ RATES: dict[str, float] = {
 
 STEPS = 60
 """Times that a model goes over the learnable batch."""
-SIDES = {Task.PIXELS: 32, Task.OBJECTS: 64}
+SIDES = {Task.PIXELS: 32, Task.OBJECTS: 64, Task.CHANGE: 32, Task.SCENES: 64}
 """Of the images, in pixels."""
 _BLOCK = 8
 
@@ -89,10 +100,18 @@ def of_task(task: Task) -> list[AdapterRow]:
     return [row for row in TRAINABLE if row.task == task]
 
 
+def classifiers() -> list[AdapterRow]:
+    """Rows of the models that give every pixel one of any number of classes."""
+    return [row for row in of_task(Task.PIXELS) if row.name not in ONE_CLASS]
+
+
 def adapter_spec(row: AdapterRow, *, bands: int = 3, **changes: Any) -> ModelSpec:
     """Description of the smallest model of a class, with ``changes`` of its settings."""
     smallest = PARAMETERS.get(row.name, {"pretrained": False})
     spec = pixel_spec(bands=bands, tile_size=SIDES[row.task])
+    if row.name in ONE_CLASS:
+        spec = dataclasses.replace(spec, classes=spec.classes[:1])
+    spec = dataclasses.replace(spec, background=row.task != Task.SCENES)
     return dataclasses.replace(spec, model=row.name, task=row.task, parameters=smallest | changes)
 
 
@@ -113,17 +132,32 @@ def noise(row: AdapterRow, count: int, *, bands: int = 3) -> torch.Tensor:
     return images(count, bands=bands, side=SIDES[row.task])
 
 
-def learnable(row: AdapterRow, *, bands: int = 3) -> tuple[torch.Tensor, Any]:
-    """A batch of a few images, and targets that can be told from them: even blocks, or even rectangles."""
+def learnable(row: AdapterRow, *, bands: int = 3) -> tuple[Any, Any]:
+    """A batch of a few images, and targets that can be told from them: even blocks, or even rectangles.
+
+    Of change images of both dates: blocks are brighter by the change at the later one.
+    """
     if row.task == Task.OBJECTS:
         return _rectangles(bands)
+    if row.task == Task.SCENES:
+        labels = torch.tensor([0, 1, 2, 0])
+        return 0.1 * noise(row, 4, bands=bands) + labels[:, None, None, None], labels
     blocks = images(4, bands=bands)[:, :, ::_BLOCK, ::_BLOCK]
     even = blocks.repeat_interleave(_BLOCK, 2).repeat_interleave(_BLOCK, 3)
-    return even, (even[:, 0] > 0).long() + 2 * (even[:, -1] > 0.5).long()
+    if row.name in ONE_CLASS:
+        return even, (even[:, 0] > 0).long()
+    target = (even[:, 0] > 0).long() + 2 * (even[:, -1] > 0.5).long()
+    if row.task == Task.CHANGE:
+        before = even.roll(1, dims=0)
+        return (before, before + target[:, None]), target
+    return even, target
 
 
-def some_of(batch: tuple[torch.Tensor, Any], count: int) -> tuple[torch.Tensor, Any]:
+def some_of(batch: tuple[Any, Any], count: int) -> tuple[Any, Any]:
     """The first images of a batch with their targets."""
+    if isinstance(batch[0], tuple):
+        before, after = batch[0]
+        return (before[:count], after[:count]), batch[1][:count]
     return batch[0][:count], batch[1][:count]
 
 
@@ -167,6 +201,8 @@ def answers(model: Any, pictures: torch.Tensor) -> list[list[torch.Tensor]]:
         if model.spec.task == Task.OBJECTS:
             found = model.detect(pictures, threshold=0.0, nms_overlap=0.5)
             return [[chip[name] for name in sorted(chip)] for chip in found]
+        if model.spec.task == Task.CHANGE:  # the later images are the same in a mirror
+            return [[logits] for logits in model.change_logits(pictures, pictures.flip(-1))]
         return [[logits] for logits in model.network(pictures)]
 
 

@@ -91,14 +91,14 @@ def predict_image(
         batch_size=batch_size,
         augmented=tta_prediction,
     )
-    picture = _read(image_path, model)
+    picture = read_picture(image_path, model)
     with looking_with(model, looking) as finder:
         (found,) = finder.find([picture])
     sides = (found.boxes[:, 2:] - found.boxes[:, :2]).min(axis=1, initial=np.inf)
     found = found.taken(sides >= min_obj_size)
     masks = _masks(found, picture.pixels.shape[1:]) if return_masks else None
     if visualize:
-        _show(_drawn(picture, found, model), visualize)
+        show_picture(_drawn(picture, found, model), visualize)
     low, high = found.boxes[:, :2], found.boxes[:, 2:]
     boxes = np.concatenate([low, high - low], axis=1).tolist()
     values = [info.value for info in classes_of(found, model.spec.classes)]
@@ -106,7 +106,23 @@ def predict_image(
     return (boxes, values, *scores, *([] if masks is None else [masks]))
 
 
-def _read(image: Any, model: Any) -> Picture:
+def read_picture(image: Any, model: Any) -> Picture:
+    """The bands of an image that a model sees.
+
+    Parameters
+    ----------
+    image
+        A path, or an array (height, width, bands) or (height, width).
+
+    Raises
+    ------
+    MissingInputError, ReadError
+        If there is no such image, or it cannot be read.
+    SettingError
+        If it is nothing of these, or too large.
+    ModelMismatchError
+        If it has not the bands that the model sees.
+    """
     if isinstance(image, str | Path):
         return _read_file(image, model)
     if not isinstance(image, np.ndarray) or image.ndim not in (2, 3) or 0 in image.shape:
@@ -166,8 +182,8 @@ def _drawn(picture: Picture, found: Found, model: Any) -> "Figure":
     return figure
 
 
-def _show(figure: "Figure", where: bool | str | Path) -> None:
-    """Put a picture where somebody sees it."""
+def show_picture(figure: "Figure", where: bool | str | Path) -> None:
+    """Put a picture where somebody sees it: in a notebook, in a window, or with a path in a file."""
     if where is not True:
         figure.savefig(Path(str(where)).expanduser())
         return

@@ -74,6 +74,7 @@ def test_what_is_not_said_is_left_to_the_model(place: Path, called: dict[str, An
         (["--threshold", "0"], {"threshold": 0.0}),
         (["--probabilities"], {"return_probability_raster": True}),
         (["--thinning"], {"thinning": True}),
+        (["--no-thinning"], {"thinning": False}),
     ],
 )
 def test_words_about_the_network_become_model_arguments(

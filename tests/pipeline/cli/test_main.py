@@ -36,7 +36,8 @@ def test_help_names_every_command_and_the_way_to_begin(
 
 def test_the_steps_and_the_clusters_have_their_commands() -> None:
     wanted = {"export-training-data", "train", "classify-pixels", "detect-objects", "suppress", "accuracy"}
-    assert wanted | {"info", "demo", "models", "cluster", "doctor"} <= set(COMMANDS)
+    wanted |= {"classify-objects", "detect-change", "info", "demo", "models", "cluster", "doctor"}
+    assert wanted <= set(COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

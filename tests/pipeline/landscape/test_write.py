@@ -102,7 +102,7 @@ def test_progress_counts_blocks(tmp_path):
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
-def test_only_a_few_blocks_are_under_way_at_a_time(monkeypatch):
+def test_only_a_few_blocks_are_under_way_at_a_time():
     count = Counter()
 
     class Counting(ThreadPoolExecutor):
@@ -111,10 +111,10 @@ def test_only_a_few_blocks_are_under_way_at_a_time(monkeypatch):
             count["most"] = max(count["most"], count["submitted"] - count["taken"])
             return super().submit(*args)
 
-    monkeypatch.setattr(write, "render_block", lambda *place: place)
-    windows = list(write._windows(40 * 512))
+    windows = list(write.windows_of(40 * 512))
     with Counting(2) as pool:
-        for place, window in zip(write._render(pool, 4, 0, 1.0, windows), windows, strict=True):
+        places = write._in_order(pool, 4, lambda *place: place, 0, 1.0, windows)
+        for place, window in zip(places, windows, strict=True):
             assert place == (0, 1.0, window.row // 512, window.col // 512)
             count["taken"] += 1
     assert count["submitted"] == 1600

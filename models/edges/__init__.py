@@ -1,0 +1,1 @@
+"""Models that find edges: lines between things, one kind of them beside background."""

@@ -1,0 +1,1 @@
+"""Models that give a whole chip one label, or several."""

@@ -1,0 +1,1 @@
+"""Give objects, or whole rasters, a label with a model for scenes."""
