@@ -5,7 +5,7 @@ import torch
 
 from rasterloom.models.catalog import CATALOG
 from rasterloom.models.contract import Task
-from tests.support.adapters import adapter_model, images, learnable, seeded_loss, trained
+from tests.support.adapters import adapter_model, images, learnable, seeded_loss
 
 pytestmark = [
     pytest.mark.parametrize("row", [row for row in CATALOG if row.lines], ids=lambda row: row.name),
@@ -30,12 +30,3 @@ def test_pixels_without_a_label_move_no_weight(row):
     batch, target = learnable(row)
     seeded_loss(model, (batch, torch.full_like(target, -1))).backward()
     assert all(torch.count_nonzero(p.grad) == 0 for p in model.network.parameters())
-
-
-def test_after_training_most_pixels_are_told_apart(row):
-    model, _ = trained(row)
-    batch = learnable(row)
-    model.network.eval()
-    with torch.no_grad():
-        _, found = model.judged(batch)
-    assert (found == batch[1]).double().mean() > 0.8
