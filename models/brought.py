@@ -5,6 +5,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, Self
@@ -21,14 +22,43 @@ from rasterloom.models.services import service
 from rasterloom.models.settings import read_settings
 
 
+@dataclass(frozen=True, kw_only=True)
+class ProgramSettings:
+    """What is kept of every brought network besides its program."""
+
+    name: str = ""
+    """What messages call it."""
+    tile_multiple: int = 1
+    """What both sides of an image must be a multiple of, in pixels."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.tile_multiple, int) or self.tile_multiple < 1:
+            raise SettingError(
+                f"tile_multiple={self.tile_multiple!r} cannot work: use a whole number from 1."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoringSettings(ProgramSettings):
+    """The same of a network that scores classes."""
+
+    outputs: str = "logits"
+    """``logits`` or ``probabilities``: what the network returns."""
+
+    def __post_init__(self) -> None:
+        if self.outputs not in ("logits", "probabilities"):
+            raise SettingError(f"outputs={self.outputs!r} is not known: use 'logits' or 'probabilities'.")
+        super().__post_init__()
+
+
 class BroughtModel(ABC):
     """A network of any origin with its description. It is run and saved like the other models, not trained.
 
     Its package holds the network itself, as a program.
     """
 
-    settings_class: ClassVar[type[Any]]
-    """What is kept besides the program; a dataclass with ``tile_multiple``."""
+    settings_class: ClassVar[type[ProgramSettings]]
+    """What is kept besides the program."""
     spec: ModelSpec
     """Everything about the model except the network."""
     network: Any

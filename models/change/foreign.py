@@ -1,35 +1,13 @@
 """A network that was built and trained elsewhere, as a model of change."""
 
-import dataclasses
 from typing import ClassVar, final
 
 from torch import Tensor, nn
 
-from rasterloom.models.brought import BroughtModel
+from rasterloom.models.brought import BroughtModel, ScoringSettings
 from rasterloom.models.change.predicting import predict_change
 from rasterloom.models.contract import ClassInfo
-from rasterloom.models.errors import SettingError
 from rasterloom.models.networks.change_outputs import ChangeOutputs
-
-
-@dataclasses.dataclass(frozen=True)
-class TorchChangeSettings:
-    """What is kept of a brought network besides its program."""
-
-    name: str = ""
-    """What messages call it."""
-    outputs: str = "logits"
-    """``logits`` or ``probabilities``: what the network returns."""
-    tile_multiple: int = 1
-    """What both sides of an image must be a multiple of, in pixels."""
-
-    def __post_init__(self) -> None:
-        if self.outputs not in ("logits", "probabilities"):
-            raise SettingError(f"outputs={self.outputs!r} is not known: use 'logits' or 'probabilities'.")
-        if not isinstance(self.tile_multiple, int) or self.tile_multiple < 1:
-            raise SettingError(
-                f"tile_multiple={self.tile_multiple!r} cannot work: use a whole number from 1."
-            )
 
 
 @final
@@ -39,7 +17,7 @@ class TorchChangeDetector(BroughtModel):
     It is run and saved like the other models, and not trained: that happened elsewhere.
     """
 
-    settings_class: ClassVar = TorchChangeSettings
+    settings_class: ClassVar = ScoringSettings
     network: ChangeOutputs
     """Two images (N, C, H, W) float32, normalised -> (N, K, H, W), one channel for each of
     ``spec.output_values``."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
-from rasterloom.models.brought import BroughtModel
+from rasterloom.models.brought import BroughtModel, ProgramSettings
 from rasterloom.models.errors import SettingError
 from rasterloom.models.networks.object_outputs import FORMS, ObjectOutputs
 from rasterloom.models.networks.programs import Program
@@ -15,24 +15,17 @@ from rasterloom.models.objects.detector import NMS_OVERLAP, THRESHOLD, Objects, 
 from rasterloom.models.objects.predicting import predict_image, predict_video
 
 
-@dataclasses.dataclass(frozen=True)
-class TorchDetectorSettings:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TorchDetectorSettings(ProgramSettings):
     """What is kept of a brought detector besides its program."""
 
-    name: str = ""
-    """What messages call it."""
     images: str = "batch"
     """What the network takes: ``batch``, (N, C, H, W), or ``list``, of (C, H, W)."""
-    tile_multiple: int = 1
-    """What both sides of an image must be a multiple of, in pixels."""
 
     def __post_init__(self) -> None:
         if self.images not in FORMS:
             raise SettingError(f"images={self.images!r} is not known: use {' or '.join(FORMS)}.")
-        if not isinstance(self.tile_multiple, int) or self.tile_multiple < 1:
-            raise SettingError(
-                f"tile_multiple={self.tile_multiple!r} cannot work: use a whole number from 1."
-            )
+        super().__post_init__()
 
 
 @final

@@ -1,34 +1,12 @@
 """A network that was built and trained elsewhere, as a pixel classifier."""
 
-import dataclasses
 from typing import ClassVar, final
 
 from torch import Tensor, nn
 
-from rasterloom.models.brought import BroughtModel
+from rasterloom.models.brought import BroughtModel, ScoringSettings
 from rasterloom.models.contract import ClassInfo
-from rasterloom.models.errors import SettingError
 from rasterloom.models.networks.outputs import PixelOutputs
-
-
-@dataclasses.dataclass(frozen=True)
-class TorchSettings:
-    """What is kept of a brought network besides its program."""
-
-    name: str = ""
-    """What messages call it."""
-    outputs: str = "logits"
-    """``logits`` or ``probabilities``: what the network returns."""
-    tile_multiple: int = 1
-    """What both sides of an image must be a multiple of, in pixels."""
-
-    def __post_init__(self) -> None:
-        if self.outputs not in ("logits", "probabilities"):
-            raise SettingError(f"outputs={self.outputs!r} is not known: use 'logits' or 'probabilities'.")
-        if not isinstance(self.tile_multiple, int) or self.tile_multiple < 1:
-            raise SettingError(
-                f"tile_multiple={self.tile_multiple!r} cannot work: use a whole number from 1."
-            )
 
 
 @final
@@ -38,7 +16,7 @@ class TorchModel(BroughtModel):
     It is run and saved like the other models, and not trained: that happened elsewhere.
     """
 
-    settings_class: ClassVar = TorchSettings
+    settings_class: ClassVar = ScoringSettings
     network: PixelOutputs
     """(N, C, H, W) float32, normalised -> (N, K, H, W), one channel for each of ``spec.output_values``."""
 

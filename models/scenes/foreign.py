@@ -6,25 +6,18 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from rasterloom.models.brought import BroughtModel
+from rasterloom.models.brought import BroughtModel, ScoringSettings
 from rasterloom.models.contract import ClassInfo
-from rasterloom.models.errors import SettingError
 from rasterloom.models.networks.scene_outputs import SceneOutputs
 from rasterloom.models.settings import checked_flag
 
 
-@dataclasses.dataclass(frozen=True)
-class TorchSceneSettings:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TorchSceneSettings(ScoringSettings):
     """What is kept of a brought classifier besides its program."""
 
-    name: str = ""
-    """What messages call it."""
-    outputs: str = "logits"
-    """``logits`` or ``probabilities``: what the network returns."""
     multilabel: bool = False
     """Whether a chip can be of several classes, or of none."""
-    tile_multiple: int = 1
-    """What both sides of an image must be a multiple of, in pixels."""
     crop_size_fixed: bool = True
     """Whether the chips of training had one size; otherwise each was as large as its feature."""
     blacken_around_feature: bool = False
@@ -33,12 +26,7 @@ class TorchSceneSettings:
     def __post_init__(self) -> None:
         for name in ("multilabel", "crop_size_fixed", "blacken_around_feature"):
             checked_flag(name, getattr(self, name))
-        if self.outputs not in ("logits", "probabilities"):
-            raise SettingError(f"outputs={self.outputs!r} is not known: use 'logits' or 'probabilities'.")
-        if not isinstance(self.tile_multiple, int) or self.tile_multiple < 1:
-            raise SettingError(
-                f"tile_multiple={self.tile_multiple!r} cannot work: use a whole number from 1."
-            )
+        super().__post_init__()
 
 
 @final

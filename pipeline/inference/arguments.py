@@ -80,21 +80,15 @@ def pixel_arguments(
     "Deep learning arguments", inferencing arguments of pixel classification.
     """
     known = _known(spec)
-    values = {}
-    for name, value in (given or {}).items():
-        if name == "thinning" and name not in known:
-            raise SettingError("thinning makes lines of what is found: it is for models with one class.")
-        if name not in known:
-            raise SettingError(f"model argument {name!r} is not known: this model takes {', '.join(known)}.")
-        values[name] = known[name](name, value)
+    if "thinning" in (given or {}) and "thinning" not in known:
+        raise SettingError("thinning makes lines of what is found: it is for models with one class.")
+    values = read_arguments(given, known, device)
     wanted = values.pop("return_probability_raster", False)
     if find_adapter(spec.model).lines and "thinning" in known and not wanted:
         values.setdefault("thinning", True)
     tile = values.setdefault("tile_size", spec.tile_size)
     check_tile(tile, tile_multiple)
     stride_of(tile, values.setdefault("padding", tile // 4))
-    if values.setdefault("batch_size", BATCH_SIZE[device]) < 1:
-        raise SettingError(f"batch_size={values['batch_size']} cannot work: use 1 or more.")
     choice("blend", blend, BLENDS)
     kind = choice("probability_type", probability_type, PROBABILITY_TYPES)
     arguments = PixelArguments(**values, blend=blend, probability=kind if wanted else None)
@@ -116,6 +110,23 @@ def _known(spec: ModelSpec) -> dict[str, Callable[[str, Any], Any]]:
     if len(spec.output_values) == 2 and 0 in spec.output_values:
         known["thinning"] = flag  # lines of one kind on a background
     return known
+
+
+def read_arguments(
+    given: Mapping[str, Any] | None, known: Mapping[str, Callable[[str, Any], Any]], device: str
+) -> dict[str, Any]:
+    """What a caller gives, each value read by the function of its name; and how many chips make a batch.
+
+    Raises SettingError if a name is not known, listing those that are, or a value cannot work.
+    """
+    values = {"batch_size": BATCH_SIZE[device]}
+    for name, value in (given or {}).items():
+        if name not in known:
+            raise SettingError(f"model argument {name!r} is not known: this model takes {', '.join(known)}.")
+        values[name] = known[name](name, value)
+    if values["batch_size"] < 1:
+        raise SettingError(f"batch_size={values['batch_size']} cannot work: use 1 or more.")
+    return values
 
 
 def check_tile(tile: int, multiple: int) -> None:

@@ -2,15 +2,16 @@
 
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rasterloom.cluster.delivery import is_named, named_by_content, place_package, read_placed
 from rasterloom.cluster.memory import share_free_memory
 from rasterloom.cluster.places import Place
+from rasterloom.cluster.resident import resident
 from rasterloom.models.contract import ModelSpec
 from rasterloom.models.errors import ModelMismatchError, PackageError, SettingError
 from rasterloom.pipeline.packages.archive import write_archive
@@ -23,6 +24,8 @@ from rasterloom.pipeline.rasters.raster import Raster
 
 if TYPE_CHECKING:
     from rasterloom.models.ready import ReadyModel
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -211,3 +214,33 @@ def _warn_of_scale(called: str, spec: ModelSpec, raster: Raster) -> None:
             f"{raster.grid.cell_size[0]:g}: pass context={{'cellSize': {spec.cell_size[0]:g}}}.",
             stacklevel=4,
         )
+
+
+def resident_network(
+    predictor: Callable[..., T],
+    word: str,
+    package: str,
+    digest: str,
+    device: str,
+    precision: str,
+    load: Callable[[], Any] | None = None,
+) -> T:
+    """What runs a package's network, made once in this process.
+
+    Parameters
+    ----------
+    predictor, word
+        Called with the model and the device; the name of what it makes.
+    package, digest
+        Path or URL of the package, and the content hash of its model.
+    device, precision
+        What it computes on and with.
+    load
+        Gives the model. None takes the package.
+    """
+
+    def make() -> T:
+        model = load_staged(package) if load is None else load()
+        return predictor(model, device, precision=precision)
+
+    return resident(f"{word}-{digest}-{device}-{precision}", make)

@@ -3,18 +3,18 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from rasterloom.models.errors import SettingError
+from rasterloom.pipeline.metrics.counts import ClassCounts
 
 _BLOCK = 1 << 22
 """Pixels counted at once: bounds the working memory to about 100 MB for any size of map."""
 
 
 @dataclass(frozen=True, eq=False)
-class Confusion:
+class Confusion(ClassCounts):
     """How many pixels of each true class were given each class.
 
     A class that is neither in the truth nor in the prediction has no figures: they are nan, and means leave
@@ -26,6 +26,11 @@ class Confusion:
     counts: np.ndarray
     """(K, K) int64; rows are the truth, columns the prediction."""
 
+    @staticmethod
+    def shape(classes: int) -> tuple[int, ...]:
+        """Of the counts over some number of classes."""
+        return (classes, classes)
+
     def __post_init__(self) -> None:
         if len(set(self.values)) != len(self.values):
             raise SettingError(f"class values {self.values} repeat: each class is counted once.")
@@ -34,12 +39,6 @@ class Confusion:
                 f"counts of shape {self.counts.shape} do not fit {len(self.values)} classes: "
                 "give one row and one column for each class."
             )
-
-    @classmethod
-    def empty(cls, values: Sequence[int]) -> "Confusion":
-        """Nothing counted yet."""
-        size = len(values)
-        return cls(tuple(int(v) for v in values), np.zeros((size, size), np.int64))
 
     @classmethod
     def of(cls, truth: np.ndarray, predicted: np.ndarray, values: Sequence[int]) -> "Confusion":
@@ -71,38 +70,6 @@ class Confusion:
             columns = _positions(flat_predicted[block], empty.values, "prediction")
             total = total + np.bincount(rows * size + columns, minlength=size * size).reshape(size, size)
         return cls(empty.values, total)
-
-    @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> "Confusion":
-        """The value that :meth:`to_json` wrote."""
-        values = tuple(int(v) for v in plain["values"])
-        return cls(values, np.asarray(plain["counts"], np.int64).reshape(len(values), len(values)))
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON-able dictionary that :meth:`from_json` reads back."""
-        return {"values": list(self.values), "counts": self.counts.tolist()}
-
-    def merge(self, other: "Confusion") -> "Confusion":
-        """Both counts together.
-
-        Raises
-        ------
-        SettingError
-            If the classes or their order differ.
-        """
-        if self.values != other.values:
-            raise SettingError(
-                f"counts over classes {self.values} and {other.values} cannot be added: count the same ones."
-            )
-        return Confusion(self.values, self.counts + other.counts)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Confusion):
-            return NotImplemented
-        return self.values == other.values and bool(np.array_equal(self.counts, other.counts))
-
-    def __hash__(self) -> int:
-        return hash((self.values, self.counts.tobytes()))
 
     @property
     def total(self) -> int:

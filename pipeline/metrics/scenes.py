@@ -1,17 +1,17 @@
 """Agreement of labels of whole chips that can have several of them."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from rasterloom.models.errors import SettingError
+from rasterloom.pipeline.metrics.counts import ClassCounts
 
 
 @dataclass(frozen=True, eq=False)
-class LabelCounts:
+class LabelCounts(ClassCounts):
     """For each class, how many chips have it and how many were given it.
 
     A class that no chip has and no chip was given has no figures: they are nan, and means leave it out. A
@@ -23,17 +23,17 @@ class LabelCounts:
     counts: np.ndarray
     """(K, 2, 2) int64: for each class, chips without it and with it (rows) by whether they were given it."""
 
+    @staticmethod
+    def shape(classes: int) -> tuple[int, ...]:
+        """Of the counts over some number of classes."""
+        return (classes, 2, 2)
+
     def __post_init__(self) -> None:
         if self.counts.shape != (len(self.values), 2, 2):
             raise SettingError(
                 f"counts of shape {self.counts.shape} do not fit {len(self.values)} classes: give a table of "
                 "two rows and two columns for each class."
             )
-
-    @classmethod
-    def empty(cls, values: Sequence[int]) -> "LabelCounts":
-        """Nothing counted yet."""
-        return cls(tuple(int(v) for v in values), np.zeros((len(values), 2, 2), np.int64))
 
     @classmethod
     def of(cls, truth: np.ndarray, given: np.ndarray, values: Sequence[int]) -> "LabelCounts":
@@ -57,38 +57,6 @@ class LabelCounts:
         cells = [[(~truth & ~given), (~truth & given)], [(truth & ~given), (truth & given)]]
         counts = np.array([[cell.sum(axis=0) for cell in row] for row in cells], np.int64)  # (2, 2, K)
         return cls(tuple(int(v) for v in values), np.moveaxis(counts, -1, 0))
-
-    @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> "LabelCounts":
-        """The value that :meth:`to_json` wrote."""
-        values = tuple(int(v) for v in plain["values"])
-        return cls(values, np.asarray(plain["counts"], np.int64).reshape(len(values), 2, 2))
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON-able dictionary that :meth:`from_json` reads back."""
-        return {"values": list(self.values), "counts": self.counts.tolist()}
-
-    def merge(self, other: "LabelCounts") -> "LabelCounts":
-        """Both counts together.
-
-        Raises
-        ------
-        SettingError
-            If the classes or their order differ.
-        """
-        if self.values != other.values:
-            raise SettingError(
-                f"counts over classes {self.values} and {other.values} cannot be added: count the same ones."
-            )
-        return LabelCounts(self.values, self.counts + other.counts)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, LabelCounts):
-            return NotImplemented
-        return self.values == other.values and bool(np.array_equal(self.counts, other.counts))
-
-    def __hash__(self) -> int:
-        return hash((self.values, self.counts.tobytes()))
 
     @property
     def accuracy(self) -> float:

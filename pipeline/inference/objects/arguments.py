@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from rasterloom.models.contract import ModelSpec
-from rasterloom.models.errors import SettingError
 from rasterloom.pipeline.inference.arguments import (
-    BATCH_SIZE,
     MERGE_POLICIES,
     check_tile,
     choice,
     flag,
+    read_arguments,
     share,
     whole,
 )
@@ -80,14 +79,8 @@ def object_arguments(
     ----------
     "Deep learning arguments", inferencing arguments of object detection.
     """
-    values = {}
-    for name, value in (given or {}).items():
-        if name not in _KNOWN:
-            raise SettingError(f"model argument {name!r} is not known: this model takes {', '.join(_KNOWN)}.")
-        values[name] = _KNOWN[name](name, value)
+    values = read_arguments(given, _KNOWN, device)
     tile = values.setdefault("tile_size", spec.tile_size)
     check_tile(tile, tile_multiple)
     stride_of(tile, values.setdefault("padding", tile // 4))
-    if values.setdefault("batch_size", BATCH_SIZE[device]) < 1:
-        raise SettingError(f"batch_size={values['batch_size']} cannot work: use 1 or more.")
     return ObjectArguments(**values)

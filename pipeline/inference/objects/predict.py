@@ -7,9 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rasterloom.cluster.resident import resident
 from rasterloom.pipeline.inference.forward import Forward
-from rasterloom.pipeline.inference.models import load_staged
+from rasterloom.pipeline.inference.models import resident_network
 from rasterloom.pipeline.inference.objects.finds import Finds, read_finds
 from rasterloom.pipeline.inference.objects.turned import seen_all_ways
 
@@ -99,20 +98,5 @@ class ObjectPredictor:
 def resident_detector(
     package: str, digest: str, device: str, precision: str, load: Callable[[], Any] | None = None
 ) -> ObjectPredictor:
-    """The predictor of a package, made once in this process.
-
-    Parameters
-    ----------
-    package, digest
-        Path or URL of the package, and the content hash of its model.
-    device, precision
-        As for :class:`ObjectPredictor`.
-    load
-        Gives the model. None takes the package.
-    """
-
-    def make() -> ObjectPredictor:
-        model = load_staged(package) if load is None else load()
-        return ObjectPredictor(model, device, precision=precision)
-
-    return resident(f"objects-{digest}-{device}-{precision}", make)
+    """The predictor of a package, made once in this process; see :func:`resident_network`."""
+    return resident_network(ObjectPredictor, "objects", package, digest, device, precision, load)

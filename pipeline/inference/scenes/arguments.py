@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from rasterloom.models.contract import ModelSpec
-from rasterloom.models.errors import SettingError
 from rasterloom.pipeline.inference.arguments import (
-    BATCH_SIZE,
     MERGE_POLICIES,
     check_tile,
     choice,
     flag,
+    read_arguments,
     share,
     whole,
 )
@@ -107,16 +106,10 @@ def scene_arguments(
     ----------
     "Deep learning arguments", inferencing arguments of object classification.
     """
-    values = {}
-    for name, value in (given or {}).items():
-        if name not in _KNOWN:
-            raise SettingError(f"model argument {name!r} is not known: this model takes {', '.join(_KNOWN)}.")
-        values[name] = _KNOWN[name](name, value)
+    values = read_arguments(given, _KNOWN, device)
     for name, (called, usual) in _OF_CHIPS.items():
         values.setdefault(name, flag(name, spec.parameters.get(called or name, usual)))
     check_tile(values.setdefault("tile_size", spec.tile_size), tile_multiple)
-    if values.setdefault("batch_size", BATCH_SIZE[device]) < 1:
-        raise SettingError(f"batch_size={values['batch_size']} cannot work: use 1 or more.")
     values.setdefault("score_threshold", THRESHOLD[several_labels(spec)])
     return SceneArguments(**values)
 

@@ -7,11 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rasterloom.cluster.resident import resident
 from rasterloom.models.errors import ModelMismatchError
 from rasterloom.pipeline.inference.augment import merged
 from rasterloom.pipeline.inference.forward import Forward
-from rasterloom.pipeline.inference.models import load_staged
+from rasterloom.pipeline.inference.models import resident_network
 
 _SLACK = 1e-3
 """How far a probability may lie outside 0..1 by rounding."""
@@ -89,20 +88,5 @@ class ScenePredictor:
 def resident_classifier(
     package: str, digest: str, device: str, precision: str, load: Callable[[], Any] | None = None
 ) -> ScenePredictor:
-    """The predictor of a package, made once in this process.
-
-    Parameters
-    ----------
-    package, digest
-        Path or URL of the package, and the content hash of its model.
-    device, precision
-        As for :class:`ScenePredictor`.
-    load
-        Gives the model. None takes the package.
-    """
-
-    def make() -> ScenePredictor:
-        model = load_staged(package) if load is None else load()
-        return ScenePredictor(model, device, precision=precision)
-
-    return resident(f"scenes-{digest}-{device}-{precision}", make)
+    """The predictor of a package, made once in this process; see :func:`resident_network`."""
+    return resident_network(ScenePredictor, "scenes", package, digest, device, precision, load)

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from rasterloom.models import from_torch
-from rasterloom.models.change.foreign import TorchChangeDetector, TorchChangeSettings
+from rasterloom.models.brought import ScoringSettings
+from rasterloom.models.change.foreign import TorchChangeDetector
 from rasterloom.models.errors import ModelMismatchError, SettingError
 from rasterloom.pipeline.packages.load import build_model, load_package
 from tests.support.networks import seeded
@@ -97,4 +98,4 @@ def test_a_network_that_does_not_fit_is_explained(module, changes, message):
 @pytest.mark.parametrize("changes", [{"outputs": "scores"}, {"tile_multiple": 0}])
 def test_settings_of_a_package_that_cannot_work_are_refused(changes):
     with pytest.raises(SettingError, match=next(iter(changes))):
-        TorchChangeSettings(**changes)
+        ScoringSettings(**changes)

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from rasterloom.models import TorchModel, UnetClassifier, from_torch
+from rasterloom.models.brought import ScoringSettings
 from rasterloom.models.errors import ModelMismatchError, OutputExistsError, PackageError, SettingError
 from rasterloom.models.networks.programs import ProgramKind
-from rasterloom.models.pixels.foreign import TorchSettings
 from tests.support.models import random_model
 from tests.support.networks import TinyNet, seeded
 
@@ -81,7 +81,7 @@ def test_a_description_alone_tells_the_tile_multiple_and_no_more():
     with pytest.raises(SettingError, match="cannot be built from its description"):
         TorchModel.from_spec(spec)
     with pytest.raises(SettingError, match="tile_multiple=0"):
-        TorchSettings(tile_multiple=0)
+        ScoringSettings(tile_multiple=0)
 
 
 def test_the_digest_tells_networks_and_descriptions_apart(tmp_path):
