@@ -97,6 +97,8 @@ def _next(model: str, path: Any) -> str:
     task = find_model_type(model, started=True).task
     if task is Task.OBJECTS:
         return f"rasterloom detect-objects RASTER {path} -o found.parquet"
+    if task is Task.SCENES:
+        return f"rasterloom classify-objects RASTER {path} -f FEATURES -o labels.parquet"
     if task is Task.CHANGE:
         return f"rasterloom detect-change FROM TO {path} -o change.tif"
     return f"rasterloom classify-pixels RASTER {path} -o classes.tif"

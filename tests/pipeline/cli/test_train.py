@@ -50,6 +50,24 @@ def test_what_is_not_said_is_as_it_always_was(
 
 
 @pytest.mark.parametrize(
+    ("kind", "command"),
+    [
+        ("MASKRCNN", "detect-objects RASTER model.dlpk"),
+        ("FEATURE_CLASSIFIER", "classify-objects RASTER model.dlpk -f FEATURES"),
+        ("CHANGEDETECTOR", "detect-change FROM TO model.dlpk"),
+        ("HED_EDGEDETECTOR", "classify-pixels RASTER model.dlpk"),
+        ("CONNECTNET", "classify-pixels RASTER model.dlpk"),
+    ],
+)
+@pytest.mark.usefixtures("called")
+def test_the_next_command_is_one_that_takes_the_model(
+    kind: str, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _train("--model-type", kind) == 0
+    assert f"next: rasterloom {command}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("words", "name", "value"),
     [
         ("-o trees.dlpk", "output_name", "trees.dlpk"),

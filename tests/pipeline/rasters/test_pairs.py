@@ -108,6 +108,7 @@ def test_both_dates_in_memory_are_put_where_tasks_reach_them(both: tuple[Path, P
     computed = open_raster(both[0], chunks=32) + 0
     in_memory = (open_raster(both[1]) + 0).compute()
     pair = paired(describe(computed), describe(in_memory))
+    # what a plan names travels to workers pickled
     placed = pickle.loads(pickle.dumps(pinned(pair, tmp_path)))
     assert len(pickle.dumps(placed)) < 10_000
     window = Window(5, 6, 50, 60)
@@ -126,7 +127,7 @@ def test_two_recipes_are_each_loaded_once(
     parts = [describe(open_raster(path, chunks=32) + 0) for path in both]
     placed = pinned(paired(*parts), tmp_path)
     loads: list[bytes] = []
-    load = cloudpickle.loads
+    load = cloudpickle.loads  # how a worker reads a part that has no file; here it is counted
     monkeypatch.setattr(cloudpickle, "loads", lambda content: loads.append(content) or load(content))
     for row in range(0, 40, 10):
         read_window(placed, Window(row, 0, 10, 20))
@@ -145,6 +146,7 @@ def test_an_unreadable_date_is_named_once(both: tuple[Path, Path], tmp_path: Pat
 def test_a_pair_is_small_to_send(both: tuple[Path, Path]) -> None:
     pair = _pair(both)
     assert isinstance(pair.array, Pair)
+    # as on the way to a worker
     again = pickle.loads(pickle.dumps(pair))
     assert again == pair
     assert replace(again, name="other") != pair

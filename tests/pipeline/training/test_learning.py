@@ -43,6 +43,7 @@ def test_tallies_of_batches_add_up_to_those_of_one_batch_also_when_pickled():
     truth, found = [chip(rng, 5) for _ in range(6)], [chip(rng, 6, found=True) for _ in range(6)]
     whole = judge.tally(found, (None, truth))
     parts = [judge.tally(found[at : at + 2], (None, truth[at : at + 2])) for at in (0, 2, 4)]
+    # ranks send each other their parts pickled
     merged = judge.merged(pickle.loads(pickle.dumps(part)) for part in parts)
     assert judge.figures(merged) == judge.figures(whole)
     assert judge.figures(whole) == {"average_precision": whole.mean_average_precision()}
@@ -55,6 +56,7 @@ def test_changed_pixels_of_batches_add_up_to_those_of_one_batch():
     truth, found = (torch.from_numpy(rng.integers(low, 3, (6, 8, 8))) for low in (-1, 0))
     whole = judge.tally(found, (None, truth))
     parts = [judge.tally(found[at : at + 2], (None, truth[at : at + 2])) for at in (0, 2, 4)]
+    # ranks send each other their parts pickled
     merged = judge.merged(pickle.loads(pickle.dumps(part)) for part in parts)
     assert judge.figures(merged) == judge.figures(whole)
     changed, counted = truth > 0, truth >= 0
